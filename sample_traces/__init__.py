@@ -1,0 +1,1 @@
+"""Small traces whose cause is known, and the programs that make them."""
