@@ -1,0 +1,58 @@
+"""Steps that say nothing about the others: cut off, or carrying the profiler's own start-up."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from perfkit.analyzers.breakdown import StepTimes
+from perfkit.analyzers.host import CODE
+from perfkit.analyzers.launches import Launches
+from perfkit.analyzers.steps import Windows
+from perfkit.model.cause import Cause
+from perfkit.model.diagnosis import Excluded
+from perfkit.model.trace import Int64s, Trace
+
+_MOST_MISSING = 0.05  # of a step's launches without a GPU record
+_FEWEST_OPERATIONS = 0.8  # of the median step's; the share at which kineto's own viewer cuts
+_MOST_STARTUP = 0.10  # of a step's wall time in start-up work
+
+
+def with_exclusions(windows: Windows, times: StepTimes, trace: Trace, calls: Launches) -> Windows:
+    """The windows with the steps named that must not enter the means; one always remains."""
+    reasons = {
+        **_cut(windows, trace, calls),
+        **_started(times),
+    }
+    if len(reasons) >= len(windows):
+        return windows
+    excluded = tuple(Excluded(step=windows.labels[i], reason=reasons[i]) for i in sorted(reasons))
+    return replace(windows, excluded=excluded)
+
+
+def _started(times: StepTimes) -> dict[int, str]:
+    startup = times.idle[:, [CODE[Cause.PROFILER], CODE[Cause.COMPILE]]].sum(axis=1)
+    share = startup / np.maximum(times.wall, 1)
+    usual = float(np.median(share))
+    steps = np.flatnonzero(share > max(_MOST_STARTUP, 2 * usual))
+    return dict.fromkeys(steps.tolist(), "carries start-up work (profiler, driver or compilation)")
+
+
+def _cut(windows: Windows, trace: Trace, calls: Launches) -> dict[int, str]:
+    missing = _count(trace.ts[calls.orphans], windows)
+    launched = _count(trace.ts[calls.call[calls.call >= 0]], windows) + missing
+    found: dict[int, str] = {}
+    for i in (0, len(windows) - 1):
+        if missing[i] > _MOST_MISSING * max(int(launched[i]), 1):
+            found[i] = "GPU records are missing in it"
+    usual = float(np.median(launched))
+    if len(windows) > 2 and launched[-1] < _FEWEST_OPERATIONS * usual:
+        found[len(windows) - 1] = "is cut: it has fewer GPU operations than the others"
+    return found
+
+
+def _count(times: Int64s, windows: Windows) -> Int64s:
+    times = np.sort(times)
+    low, high = (np.searchsorted(times, edge) for edge in (windows.start, windows.end))
+    return np.asarray(high - low, dtype=np.int64)

@@ -1,0 +1,72 @@
+"""Everything the tables are made from, computed once per trace."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from perfkit.analyzers.breakdown import StepTimes, step_times
+from perfkit.analyzers.cpu import cpu_step_times, unobserved_step_times
+from perfkit.analyzers.exclusion import with_exclusions
+from perfkit.analyzers.gpu import GpuWork, gpu_work
+from perfkit.analyzers.host import Host, host_events
+from perfkit.analyzers.idle import Pieces, idle_pieces, step_of
+from perfkit.analyzers.launches import Launches, launches
+from perfkit.analyzers.steps import Windows, steps
+from perfkit.model.trace import Bools, Int64s, Trace
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A trace with its GPU work, launches, steps, and the causes of its idle time."""
+
+    trace: Trace
+    work: GpuWork
+    calls: Launches
+    host: Host
+    windows: Windows
+    times: StepTimes
+    pieces: Pieces
+
+    @property
+    def counted(self) -> Int64s:
+        """Positions of the steps that enter the means."""
+        return self.windows.counted
+
+    @property
+    def mean_over(self) -> int:
+        """Number of counted steps."""
+        return len(self.counted)
+
+    def in_counted(self, times: Int64s) -> Bools:
+        """Whether each time lies in a counted step."""
+        return np.isin(step_of(times, self.windows), self.counted)
+
+    def per_step_us(self, nanoseconds: int | float | np.generic) -> float:
+        """A sum over the counted steps as microseconds per step."""
+        return float(nanoseconds) / 1000 / self.mean_over
+
+    @property
+    def device_kind(self) -> str:
+        """What the breakdown is of: "gpu", "cpu", or "none" when GPU records are missing."""
+        if len(self.work):
+            return "gpu"
+        return "none" if len(self.calls.orphans) else "cpu"
+
+
+def facts_of(trace: Trace) -> Facts:
+    """Analyze one rank's trace."""
+    work = gpu_work(trace)
+    calls = launches(trace, work)
+    host = host_events(trace, work, calls)
+    windows = steps(trace, work, calls)
+    if len(work):
+        pieces = idle_pieces(trace, work, calls, host, windows)
+        times = step_times(work, pieces, windows)
+    elif len(calls.orphans):
+        times, pieces = unobserved_step_times(windows)
+    else:
+        times, pieces = cpu_step_times(host, windows)
+    windows = with_exclusions(windows, times, trace, calls)
+    return Facts(trace, work, calls, host, windows, times, pieces)

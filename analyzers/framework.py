@@ -1,0 +1,56 @@
+"""What the names in a trace tell of the software above the kernels."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from perfkit.analyzers.facts import Facts
+from perfkit.analyzers.kernels import low_precision_share
+from perfkit.model.diagnosis import Framework, Kernel
+from perfkit.model.trace import Kind
+
+_PARALLELISM = (
+    ("DDP", re.compile(r"DistributedDataParallel\.forward|torch\.distributed\.ddp\.reducer")),
+    ("FSDP1", re.compile(r"FullyShardedDataParallel\.")),
+    ("FSDP2", re.compile(r"FSDP::")),
+    ("DeepSpeed", re.compile(r"deepspeed|DeepSpeed")),
+    ("Megatron-LM", re.compile(r"megatron/|megatron\.core|^MegatronModule|param_and_grad_buffer")),
+    ("DataParallel", re.compile(r"(^|[^a-zA-Z])DataParallel\.forward")),
+)
+_LOADER = re.compile(r"enumerate\(Data(?:Loader|Pipe)\)#(.+?)(?:\.__next__)?$")
+_OPTIMIZER = re.compile(r"Optimizer\.step#(.+)\.step$")
+_BACKWARD = re.compile(r"autograd::engine::evaluate_function|Backward\d*$|Optimizer\.")
+_COMPILED = re.compile(
+    r"Torch-Compiled Region|CompiledFxGraph|CompiledFunction|^triton_(poi|red|per)"
+)
+_GRAPH_LAUNCH = re.compile(r"(cuda|hip)GraphLaunch")
+
+
+def framework(facts: Facts, kernels: list[Kernel]) -> Framework:
+    """Parallelism, loader, optimizer, compilation: each by the names only it leaves."""
+    trace = facts.trace
+    used = np.unique(trace.name[trace.kind != Kind.GPU_ANNOTATION])
+    names = [trace.names[i][:200] for i in used.tolist()]
+    return Framework(
+        parallelism=[label for label, pattern in _PARALLELISM if _any(pattern, names)],
+        data_loader=_group(_LOADER, names),
+        optimizer=_group(_OPTIMIZER, names),
+        compiled=_any(_COMPILED, names),
+        cuda_graphs=_any(_GRAPH_LAUNCH, names) or bool((trace.graph > 0).any()),
+        inference=_has_operators(facts) and not _any(_BACKWARD, names),
+        low_precision_share=low_precision_share(kernels),
+    )
+
+
+def _any(pattern: re.Pattern[str], names: list[str]) -> bool:
+    return any(pattern.search(name) for name in names)
+
+
+def _group(pattern: re.Pattern[str], names: list[str]) -> str | None:
+    return next((m[1] for name in names if (m := pattern.search(name))), None)
+
+
+def _has_operators(facts: Facts) -> bool:
+    return bool((facts.trace.kind == Kind.OPERATOR).any())

@@ -1,0 +1,97 @@
+"""What the GPU did: its operations by state, and when each state held."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from perfkit.analyzers.intervals import Intervals, union
+from perfkit.analyzers.kernel_names import kind_of
+from perfkit.model.kernel import KernelKind
+from perfkit.model.trace import Bools, Int64s, Kind, Trace
+
+
+@dataclass(frozen=True)
+class GpuWork:
+    """Operations of one device, ordered by start; all arrays have shape (operations,)."""
+
+    trace: Trace
+    device: int
+    rows: Int64s
+    """Positions in the trace."""
+    is_copy: Bools
+    is_communication: Bools
+
+    @property
+    def start(self) -> Int64s:
+        """Nanoseconds."""
+        return self.trace.ts[self.rows]
+
+    @property
+    def end(self) -> Int64s:
+        """Nanoseconds."""
+        return self.start + self.trace.dur[self.rows]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @cached_property
+    def compute(self) -> Intervals:
+        """When a kernel that is no communication ran on any stream."""
+        return self._when(~self.is_copy & ~self.is_communication)
+
+    @cached_property
+    def communication(self) -> Intervals:
+        """When a communication kernel ran, hidden or not."""
+        return self._when(self.is_communication)
+
+    @cached_property
+    def copy(self) -> Intervals:
+        """When a copy or memset ran, hidden or not."""
+        return self._when(self.is_copy)
+
+    @cached_property
+    def kernels(self) -> Intervals:
+        """When any kernel ran."""
+        return self._when(~self.is_copy)
+
+    @cached_property
+    def busy(self) -> Intervals:
+        """When anything ran."""
+        return self._when(np.ones(len(self), dtype=np.bool_))
+
+    def _when(self, mask: Bools) -> Intervals:
+        return union(self.start[mask], self.end[mask])
+
+
+def gpu_work(trace: Trace) -> GpuWork:
+    """The work of the device that was busy longest, which is the rank's own."""
+    device_of_lane = np.array([lane.device for lane in trace.lanes], dtype=np.int64)
+    rows = np.flatnonzero(trace.is_gpu_work)
+    devices = device_of_lane[trace.lane[rows]] if len(rows) else np.empty(0, dtype=np.int64)
+    device = _busiest(devices, trace.dur[rows])
+    rows = rows[devices == device]
+    return GpuWork(
+        trace=trace,
+        device=device,
+        rows=rows,
+        is_copy=np.isin(trace.kind[rows], (Kind.MEMCPY, Kind.MEMSET)),
+        is_communication=_communication(trace, rows),
+    )
+
+
+def _busiest(devices: Int64s, dur: Int64s) -> int:
+    if not len(devices):
+        return -1
+    return int(np.argmax(np.bincount(np.maximum(devices, 0), weights=dur)))
+
+
+def _communication(trace: Trace, rows: Int64s) -> Bools:
+    """By name, and by the arguments that only collectives have."""
+    is_kernel = trace.kind[rows] == Kind.KERNEL
+    used = np.unique(trace.name[rows[is_kernel]])
+    named = [i for i in used.tolist() if kind_of(trace.names[i]) is KernelKind.COMMUNICATION]
+    told = np.isin(trace.row[rows], trace.collectives.row)
+    return np.asarray(is_kernel & (np.isin(trace.name[rows], named) | told))

@@ -1,0 +1,212 @@
+"""What each host thread was doing at any time, as the Cause an idle GPU would be charged to."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from perfkit.analyzers.gpu import GpuWork
+from perfkit.analyzers.intervals import Intervals, union_and_first
+from perfkit.analyzers.launches import LAUNCH_CALL, Launches
+from perfkit.model.cause import Cause
+from perfkit.model.trace import Bools, Int8s, Int32s, Int64s, Kind, Trace
+
+CAUSES = tuple(Cause)
+CODE = {cause: code for code, cause in enumerate(CAUSES)}
+NONE = -1
+
+_STEP = re.compile(r"ProfilerStep")
+DATALOADER = re.compile(
+    r"enumerate\(Data(Loader|Pipe)\)#|torch/utils/data/dataloader\.py\(\d+\): __next__"
+)
+_ANNOTATED = (
+    (Cause.GC, re.compile(r"Python GC")),
+    (Cause.CHECKPOINT, re.compile(
+        r"^checkpoint$|torch\.save|save_(checkpoint|model|state)|dcp\.(async_)?save"
+        r"|torch/serialization\.py\(\d+\): save"
+        r"|torch/distributed/checkpoint/\S+: (async_)?save"
+    )),
+    (Cause.DATALOADER, DATALOADER),
+    (Cause.COMPILE, re.compile(r"(_compile|compile_inner|compile_fx|CachingAutotuner)\b")),
+)  # fmt: skip
+_FRAMEWORK = re.compile(
+    r"Optimizer\.|autograd::|DistributedDataParallel|DataParallel\.|FullyShardedDataParallel|FSDP::"
+    r"|torch\.distributed|nccl:|gloo:|c10d::|Torch-Compiled Region|## Call CompiledFxGraph"
+    r"|TorchDynamo|CompiledFunction|triton_|DeepSpeed"
+)
+_CALLS = (
+    (Cause.ALLOCATOR, re.compile(
+        r"(cuda|hip)(Malloc|Free|HostAlloc|HostMalloc|HostFree|HostRegister|HostUnregister)"
+        r"|(cu|hip)Mem(Create|Map|Unmap|Release|Address|SetAccess|Alloc|Free|Host)"
+    )),
+    (Cause.COPY, re.compile(r"(cudaMemcpy|hipMemcpy|hipMemcpyWithStream|cudaMemcpy2D)$")),
+    (Cause.SYNC, re.compile(r"(cuda|hip|cu)(Device|Stream|Event|Ctx)Synchronize")),
+    (Cause.COMPILE, re.compile(
+        r"cuModuleLoad|cuLibraryLoad|hipModuleLoad|nvrtc|hiprtc|(cuda|hip)GraphInstantiate"
+        r"|(cuda|hip)Stream(Begin|End)Capture"
+    )),
+    (Cause.LAUNCH, LAUNCH_CALL),
+)  # fmt: skip
+_OVERHEADS = (
+    (Cause.COMPILE, re.compile(r"Loading|Compil")),
+    (Cause.PROFILER, re.compile(r"Activity Buffer|Buffer Flush|Instrumentation|Resource")),
+)
+_PAGEABLE = re.compile(r"Pageable")
+_TO_HOST = re.compile(r"DtoH|Device -> (Pageable|Host|Pinned)")
+_FIRST_USE_NS = 1_000_000
+"""A driver call this long that waits for nothing loads code or starts the driver."""
+_A_VALUE_BYTES = 1024
+"""A copy to the host this small is a value the host waits for, such as a loss."""
+
+
+@dataclass(frozen=True)
+class Host:
+    """Host events with their Cause; `rows` and `cause` have shape (events,), ordered by start."""
+
+    trace: Trace
+    rows: Int64s
+    cause: Int8s
+    """Codes into CAUSES."""
+    thread: Int32s
+    """Lane of each event; profiler overhead counts on the thread it held up."""
+
+    def on(self, thread: int, *causes: Cause) -> Int64s:
+        """Trace rows of a thread's events of these causes."""
+        codes = [CODE[cause] for cause in causes]
+        return self.rows[(self.thread == thread) & np.isin(self.cause, codes)]
+
+
+def host_events(trace: Trace, work: GpuWork, calls: Launches) -> Host:
+    """Every host event that says something about why its thread launches nothing."""
+    code = _codes_by_name(trace)
+    blocking = _blocking_copies(trace, work, calls)
+    waits = (trace.kind == Kind.RUNTIME) & np.isin(trace.corr, trace.corr[blocking])
+    waits &= code == CODE[Cause.LAUNCH]
+    code[waits] = CODE[Cause.COPY]
+    values = blocking[_is_value(trace, blocking)]
+    on_values = np.isin(trace.corr, trace.corr[values]) & (code == CODE[Cause.COPY])
+    code[on_values] = CODE[Cause.SYNC]
+    quick = np.isin(code, (CODE[Cause.LAUNCH], CODE[Cause.DISPATCH]))
+    first_use = quick & (trace.kind == Kind.RUNTIME) & (trace.dur >= _FIRST_USE_NS)
+    code[first_use] = CODE[Cause.COMPILE]
+    rows = np.flatnonzero(code != NONE)
+    return Host(trace, rows, code[rows], _threads(trace)[trace.lane[rows]])
+
+
+def _codes_by_name(trace: Trace) -> Int8s:
+    """The Cause code each event has by kind and name alone, NONE without one; shape (events,)."""
+    code = np.full(len(trace), NONE, dtype=np.int8)
+    for kind in (Kind.OPERATOR, Kind.ANNOTATION, Kind.PYTHON, Kind.RUNTIME, Kind.OVERHEAD):
+        rows = np.flatnonzero(trace.kind == kind)
+        used = np.unique(trace.name[rows])
+        table = np.full(len(trace.names), NONE, dtype=np.int8)
+        table[used] = [_code(kind, trace.names[i]) for i in used.tolist()]
+        code[rows] = table[trace.name[rows]]
+    return code
+
+
+def _code(kind: Kind, name: str) -> int:
+    name = name[:200]
+    if kind is Kind.RUNTIME:
+        return _first(_CALLS, name, CODE[Cause.DISPATCH])
+    if kind is Kind.OVERHEAD:
+        return _first(_OVERHEADS, name, NONE)
+    if _STEP.match(name):
+        return NONE
+    found = _first(_ANNOTATED, name, NONE)
+    if found == NONE and (kind is Kind.OPERATOR or _is_framework(kind, name)):
+        return CODE[Cause.DISPATCH]
+    return found
+
+
+def _is_framework(kind: Kind, name: str) -> bool:
+    return kind is Kind.ANNOTATION and bool(_FRAMEWORK.match(name))
+
+
+def _first(table: tuple[tuple[Cause, re.Pattern[str]], ...], name: str, default: int) -> int:
+    return next((CODE[cause] for cause, pattern in table if pattern.search(name)), default)
+
+
+def _blocking_copies(trace: Trace, work: GpuWork, calls: Launches) -> Int64s:
+    """Copies between pageable memory and the device hold the launching thread until done."""
+    rows = work.rows[(trace.kind[work.rows] == Kind.MEMCPY) & (calls.call >= 0)]
+    pageable = _names_matching(trace, rows, _PAGEABLE)
+    return rows[pageable | _launched_by_copy(trace, rows)]
+
+
+def _launched_by_copy(trace: Trace, rows: Int64s) -> Bools:
+    """Copies that a call which always blocks, such as cudaMemcpy, started."""
+    pattern = dict(_CALLS)[Cause.COPY]
+    blocking = np.array([bool(pattern.match(name)) for name in trace.names], dtype=np.bool_)
+    starters = (trace.kind == Kind.RUNTIME) & blocking[trace.name]
+    return np.isin(trace.corr[rows], trace.corr[starters])
+
+
+def _is_value(trace: Trace, rows: Int64s) -> Bools:
+    small = (trace.bytes[rows] >= 0) & (trace.bytes[rows] <= _A_VALUE_BYTES)
+    return small & _names_matching(trace, rows, _TO_HOST)
+
+
+def _names_matching(trace: Trace, rows: Int64s, pattern: re.Pattern[str]) -> Bools:
+    used = np.unique(trace.name[rows])
+    matching = [i for i in used.tolist() if pattern.search(trace.names[i])]
+    return np.isin(trace.name[rows], matching)
+
+
+def _threads(trace: Trace) -> Int32s:
+    """Lane of each lane's thread: overhead stands in a process of its own with the same tid."""
+    by_tid = {
+        lane.tid: i
+        for i, lane in reversed(list(enumerate(trace.lanes)))
+        if not lane.is_gpu and not lane.pid.startswith("-")
+    }
+    own = [by_tid.get(x.tid, i) if x.pid.startswith("-") else i for i, x in enumerate(trace.lanes)]
+    return np.array(own, dtype=np.int32)
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """One thread's time cut into segments; `cause` holds from `start` to the next segment's.
+
+    Shapes (segments,). Where nothing is open, the cause is Python.
+    """
+
+    start: Int64s
+    cause: Int8s
+
+    def at(self, times: Int64s) -> Int8s:
+        """Cause codes at each time."""
+        found = np.searchsorted(self.start, times, side="right") - 1
+        return np.where(found >= 0, self.cause[found], CODE[Cause.PYTHON]).astype(np.int8)
+
+
+def timeline(host: Host, thread: int) -> Timeline:
+    """The most specific Cause among the events open at each time (the order of Cause)."""
+    mine = host.thread == thread
+    rows, cause = host.rows[mine], host.cause[mine]
+    parts = [
+        (code, union_and_first(host.trace.ts[r], host.trace.end[r])[0])
+        for code in np.unique(cause)[::-1].tolist()
+        for r in (rows[cause == code],)
+    ]
+    return _painted(parts)
+
+
+def _painted(parts: list[tuple[int, Intervals]]) -> Timeline:
+    """Later parts paint over earlier ones."""
+    times = np.concatenate(
+        [np.empty(0, np.int64)] + [t for _, i in parts for t in (i.start, i.end)]
+    )
+    opens = np.concatenate([np.empty(0, np.int8)] + [
+        np.repeat(np.array((1, -1), np.int8), len(i)) for _, i in parts
+    ])  # fmt: skip
+    part = np.repeat(np.arange(len(parts)), [2 * len(i) for _, i in parts])
+    order = np.argsort(times, kind="stable")
+    times, opens, part = times[order], opens[order], part[order]
+    cause = np.full(len(times), CODE[Cause.PYTHON], dtype=np.int8)
+    for position, (code, _) in enumerate(parts):
+        cause[np.cumsum(np.where(part == position, opens, 0)) > 0] = code
+    last = np.append(times[1:] != times[:-1], True) if len(times) else np.empty(0, np.bool_)
+    return Timeline(times[last], cause[last])

@@ -1,0 +1,287 @@
+"""Why the GPU was idle: every gap cut into pieces, each with the Cause it waited for.
+
+A gap ends with a GPU operation. If that operation was launched after the gap began, the gap waited
+for the launch, and before it for what the launching thread was doing (`host`); if it stood in a
+queue already, the gap is the device's own. Time that follows from a blocking call is that call's
+(`blockers`). Where records are missing, the time is named so and charged to nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from perfkit.analyzers.blockers import GENERIC, Blockers, blockers, claims
+from perfkit.analyzers.gpu import GpuWork
+from perfkit.analyzers.host import CODE, Host, Timeline, timeline
+from perfkit.analyzers.intervals import split, union
+from perfkit.analyzers.launches import Launches
+from perfkit.analyzers.steps import Windows
+from perfkit.model.cause import Cause
+from perfkit.model.trace import Bools, Int8s, Int32s, Int64s, Trace
+
+QUEUE_GAP_NS = 10_000
+"""Queued kernels follow one another within this; real gaps are 0.75-2 us, on AMD up to 8 us."""
+_LATE_START_NS = 50_000  # an idle GPU starts a launched kernel well within this
+_DEEP_QUEUE_NS = 1_000_000  # launched this long before an idle gap: something unseen ran
+_LONG_LATENCY_NS = 15_000  # where a trace has none to measure: launch to start on an idle GPU
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """Idle time, disjoint and in order of time; all of shape (pieces,), times in nanoseconds.
+
+    `cause` is a code into `host.CAUSES`; `thread` the lane that was waited for and `blocker` the
+    trace row of the blocking call charged, -1 without one.
+    """
+
+    start: Int64s
+    end: Int64s
+    cause: Int8s
+    thread: Int32s
+    blocker: Int64s
+
+    def cut(self, cuts: Int64s) -> Pieces:
+        """The same pieces, cut at sorted times."""
+        start, end, parent = split(self.start, self.end, cuts)
+        return replace(self.take(parent), start=start, end=end)
+
+    def take(self, rows: Int64s | Bools) -> Pieces:
+        """Some of the pieces."""
+        return Pieces(
+            self.start[rows],
+            self.end[rows],
+            self.cause[rows],
+            self.thread[rows],
+            self.blocker[rows],
+        )
+
+
+@dataclass(frozen=True)
+class _Gaps:
+    """Idle gaps and the operation that ends each; shapes (gaps,)."""
+
+    start: Int64s
+    end: Int64s
+    op: Int64s
+    launch: Int64s
+    launch_end: Int64s
+    thread: Int32s
+    has_launch: Bools
+
+    @property
+    def waited_for_launch(self) -> Bools:
+        """Whether the launching call held up the operation."""
+        began_inside = self.has_launch & (self.launch > self.start)
+        still_open = self.has_launch & (self.launch_end >= self.end)
+        return began_inside | still_open
+
+
+def idle_pieces(
+    trace: Trace, work: GpuWork, calls: Launches, host: Host, windows: Windows
+) -> Pieces:
+    """All idle time inside the windows, each nanosecond with one Cause."""
+    gaps = _gaps(trace, work, calls, windows)
+    threads = np.unique(gaps.thread[gaps.has_launch]).tolist()
+    lines = {thread: timeline(host, thread) for thread in threads}
+    pieces = _sorted(_device_pieces(calls, gaps), *_host_pieces(gaps, lines))
+    pieces = _unobserved(pieces, _suspicious(trace, work, calls, windows))
+    found = blockers(host, work, threads)
+    pieces = _charged(pieces, found, windows)
+    return _inside(pieces.cut(windows.edges), windows)
+
+
+def _gaps(trace: Trace, work: GpuWork, calls: Launches, windows: Windows) -> _Gaps:
+    first, last = int(windows.start[0]), int(windows.end[-1])
+    horizon = max([last, *work.end[-1:].tolist()])
+    idle = work.busy.complement(first, horizon)
+    op = np.searchsorted(work.start, idle.end, side="left")
+    known = op < len(work)
+    op = np.where(known, op, -1)
+    call = np.where(known, calls.call[op], -1) if len(work) else np.full(len(idle), -1)
+    has_launch = call >= 0
+    return _Gaps(
+        start=idle.start,
+        end=idle.end,
+        op=op,
+        launch=np.where(has_launch, trace.ts[call], 0),
+        launch_end=np.where(has_launch, trace.end[call], 0),
+        thread=np.where(has_launch, trace.lane[call], -1).astype(np.int32),
+        has_launch=has_launch,
+    )
+
+
+def _host_pieces(gaps: _Gaps, lines: dict[int, Timeline]) -> list[Pieces]:
+    """From each gap's start to the end of its operation's launch: what the thread was doing."""
+    return [_walked(gaps, thread, lines) for thread in lines]
+
+
+def _walked(gaps: _Gaps, thread: int, lines: dict[int, Timeline]) -> Pieces:
+    mine = (gaps.thread == thread) & gaps.waited_for_launch
+    start, end = gaps.start[mine], np.minimum(gaps.launch_end[mine], gaps.end[mine])
+    keep = end > start
+    pieces = same(start[keep], end[keep], Cause.PYTHON, thread)
+    # A thread with nothing open waits for another that launches: backward for forward, and back.
+    for other in (thread, *(other for other in lines if other != thread)):
+        pieces = relabelled(pieces, lines[other], other)
+    return pieces
+
+
+def relabelled(pieces: Pieces, line: Timeline, thread: int) -> Pieces:
+    """Pieces still under Python take the thread's cause where it has one."""
+    pieces = pieces.cut(line.start)
+    found = line.at(pieces.start)
+    new = (pieces.cause == CODE[Cause.PYTHON]) & (found != CODE[Cause.PYTHON])
+    return replace(
+        pieces,
+        cause=np.where(new, found, pieces.cause).astype(np.int8),
+        thread=np.where(new, thread, pieces.thread).astype(np.int32),
+    )
+
+
+def _device_pieces(calls: Launches, gaps: _Gaps) -> Pieces:
+    """What of each gap is left when the launch has been made."""
+    waited = gaps.waited_for_launch
+    start = np.where(waited, np.minimum(gaps.launch_end, gaps.end), gaps.start)
+    late = np.where(waited, np.minimum(start + _LATE_START_NS, gaps.end), gaps.end)
+    cause = np.where(waited, CODE[Cause.LAUNCH], _queued_cause(calls, gaps)).astype(np.int8)
+    in_time = replace(same(start, late, Cause.UNKNOWN, gaps.thread), cause=cause)
+    both = _sorted(in_time, same(late, gaps.end, Cause.UNKNOWN, gaps.thread))
+    return both.take(both.end > both.start)
+
+
+def _queued_cause(calls: Launches, gaps: _Gaps) -> Int8s:
+    """Cause of a gap whose operation was launched before it began."""
+    length = gaps.end - gaps.start
+    usual_gap, latency = _usual_gap(gaps), _long_latency(gaps)
+    in_flight = gaps.has_launch & (gaps.end - gaps.launch <= latency)
+    deep = gaps.launch < gaps.start - _DEEP_QUEUE_NS
+    cause = np.full(len(length), CODE[Cause.UNKNOWN], dtype=np.int8)
+    cause[deep | _within_one_launch(calls, gaps)] = CODE[Cause.UNOBSERVED]
+    cause[length <= QUEUE_GAP_NS] = CODE[Cause.KERNEL_GAP]
+    cause[in_flight & (length > usual_gap)] = CODE[Cause.LAUNCH]
+    cause[~gaps.has_launch] = CODE[Cause.UNKNOWN]
+    return cause
+
+
+def _usual_gap(gaps: _Gaps) -> int:
+    """Nanoseconds between kernels that queue up: upper end of this trace's own, 0 if none do."""
+    length = gaps.end - gaps.start
+    long_queued = gaps.has_launch & (gaps.start - gaps.launch_end > _LATE_START_NS)
+    seen = length[long_queued & (length <= QUEUE_GAP_NS)]
+    return int(np.percentile(seen, 90)) if len(seen) else 0
+
+
+def _long_latency(gaps: _Gaps) -> int:
+    """Nanoseconds from launch to start on an idle GPU: beyond the upper end of this trace's own."""
+    waited = (gaps.end - gaps.launch)[gaps.has_launch & (gaps.launch > gaps.start)]
+    waited = waited[(waited > 0) & (waited <= _LATE_START_NS)]
+    return int(1.5 * np.percentile(waited, 90)) if len(waited) else _LONG_LATENCY_NS
+
+
+def _within_one_launch(calls: Launches, gaps: _Gaps) -> Bools:
+    """Gaps between two nodes of the same graph launch."""
+    if not len(calls.call):
+        return np.zeros(len(gaps.op), dtype=np.bool_)
+    before = calls.call[np.maximum(gaps.op - 1, 0)]
+    return (gaps.op > 0) & gaps.has_launch & (before == calls.call[gaps.op])
+
+
+def _suspicious(
+    trace: Trace, work: GpuWork, calls: Launches, windows: Windows
+) -> tuple[Int64s, Int64s]:
+    """Times in which a launch without a GPU record may have run.
+
+    It ran after what was launched before it on its stream and before what was launched after it.
+    """
+    orphans = calls.orphans
+    order = np.lexsort((work.start, trace.lane[work.rows]))
+    lane, call = trace.lane[work.rows][order], calls.call[order]
+    same = lane[1:] == lane[:-1]
+    end_before = np.concatenate(([0], np.where(same, work.end[order][:-1], 0)))[: len(order)]
+    call_before = np.concatenate(([-1], np.where(same, call[:-1], -1)))[: len(order)]
+    low = np.searchsorted(orphans, call_before, side="right")
+    hit = np.flatnonzero((np.searchsorted(orphans, call) > low) & (call >= 0))
+    start = np.maximum(end_before[hit], trace.ts[orphans[low[hit]]])
+    ends = work.start[order][hit]
+    return _with_tail(trace, orphans, calls, start, ends, int(windows.end[-1]))
+
+
+def _with_tail(
+    trace: Trace, orphans: Int64s, calls: Launches, start: Int64s, end: Int64s, horizon: int
+) -> tuple[Int64s, Int64s]:
+    """And from the first launch behind the last recorded one to the end."""
+    behind = orphans[
+        orphans > max([-1, *calls.call.tolist()[-1:], int(calls.call.max(initial=-1))])
+    ]
+    if len(behind):
+        start, end = np.append(start, trace.ts[behind[0]]), np.append(end, horizon)
+    found = union(start, end)
+    return found.start, found.end
+
+
+def _unobserved(pieces: Pieces, where: tuple[Int64s, Int64s]) -> Pieces:
+    start, end = where
+    if not len(start):
+        return pieces
+    pieces = pieces.cut(np.sort(np.concatenate(where)))
+    at = np.searchsorted(start, pieces.start, side="right") - 1
+    hit = (at >= 0) & (pieces.start < end[np.maximum(at, 0)])
+    hit &= pieces.cause != CODE[Cause.UNKNOWN]
+    cause = np.where(hit, CODE[Cause.UNOBSERVED], pieces.cause).astype(np.int8)
+    return replace(pieces, cause=cause)
+
+
+def _charged(pieces: Pieces, found: Blockers, windows: Windows) -> Pieces:
+    """Generic host time after a blocking call, as far as the call claims it."""
+    pieces = pieces.cut(np.unique(np.concatenate((found.end, found.losses, windows.start))))
+    generic = np.isin(pieces.cause, [CODE[cause] for cause in GENERIC])
+    start, end = pieces.start[generic], pieces.end[generic]
+    claimed = claims(found, start, end, windows)
+    if not len(claimed.start):
+        return pieces
+    summed = np.cumsum(end - start)
+    cuts = np.unique(np.concatenate((claimed.start, claimed.end)))
+    before = summed - (end - start)
+    low, high, parent = split(before, summed, cuts)
+    offset = start[parent] - before[parent]
+    parts = replace(pieces.take(generic).take(parent), start=low + offset, end=high + offset)
+    at = np.searchsorted(claimed.start, low, side="right") - 1
+    hit = (at >= 0) & (low < claimed.end[np.maximum(at, 0)])
+    blocker = claimed.blocker[np.maximum(at, 0)]
+    charged = replace(
+        parts,
+        cause=np.where(hit, found.cause[blocker], parts.cause).astype(np.int8),
+        blocker=np.where(hit, found.row[blocker], -1),
+    )
+    return _sorted(charged, pieces.take(~generic))
+
+
+def _inside(pieces: Pieces, windows: Windows) -> Pieces:
+    return pieces.take(step_of(pieces.start, windows) >= 0)
+
+
+def step_of(times: Int64s, windows: Windows) -> Int64s:
+    """Position of the window that holds each time, -1 outside; windows are disjoint."""
+    at = np.searchsorted(windows.start, times, side="right") - 1
+    inside = (at >= 0) & (times < windows.end[np.maximum(at, 0)])
+    return np.where(inside, at, -1)
+
+
+def same(start: Int64s, end: Int64s, cause: Cause, thread: Int32s | int) -> Pieces:
+    """Pieces of one cause."""
+    count = len(start)
+    return Pieces(
+        start,
+        end,
+        np.full(count, CODE[cause], dtype=np.int8),
+        np.broadcast_to(np.asarray(thread, dtype=np.int32), (count,)),
+        np.full(count, -1, dtype=np.int64),
+    )
+
+
+def _sorted(*parts: Pieces) -> Pieces:
+    names = ("start", "end", "cause", "thread", "blocker")
+    joined = Pieces(*(np.concatenate([getattr(p, n) for p in parts]) for n in names))
+    return joined.take(np.argsort(joined.start, kind="stable"))

@@ -1,0 +1,79 @@
+"""Algebra of half-open time intervals in integer nanoseconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from perfkit.model.trace import Int64s
+
+
+@dataclass(frozen=True, slots=True)
+class Intervals:
+    """Disjoint, sorted, non-empty intervals; `start` and `end` have shape (intervals,)."""
+
+    start: Int64s
+    end: Int64s
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    def covered_before(self, times: Int64s) -> Int64s:
+        """Covered nanoseconds before each time; same shape as `times`, which need no order."""
+        if not len(self):
+            return np.zeros(np.shape(times), dtype=np.int64)
+        total = np.concatenate(([0], np.cumsum(self.end - self.start)))
+        index = np.searchsorted(self.start, times, side="right")
+        excess = np.maximum(self.end[np.maximum(index - 1, 0)] - times, 0)
+        return np.asarray(total[index] - np.where(index > 0, excess, 0), dtype=np.int64)
+
+    def covered(self, start: Int64s, end: Int64s) -> Int64s:
+        """Covered nanoseconds inside each window [start, end)."""
+        return self.covered_before(end) - self.covered_before(start)
+
+    def complement(self, start: int, end: int) -> Intervals:
+        """What of [start, end) is not covered."""
+        inside = self.clip(start, end)
+        return _non_empty(
+            np.concatenate(([start], inside.end)), np.concatenate((inside.start, [end]))
+        )
+
+    def clip(self, start: int, end: int) -> Intervals:
+        """The part inside [start, end)."""
+        return _non_empty(np.maximum(self.start, start), np.minimum(self.end, end))
+
+
+def union(start: Int64s, end: Int64s) -> Intervals:
+    """The union of any intervals; empty ones vanish and touching ones join."""
+    return union_and_first(start, end)[0]
+
+
+def union_and_first(start: Int64s, end: Int64s) -> tuple[Intervals, Int64s]:
+    """The union, and the position of the interval that begins each of its parts."""
+    rows = np.flatnonzero(end > start)
+    if not len(rows):
+        return Intervals(start[rows], end[rows]), rows
+    rows = rows[np.argsort(start[rows], kind="stable")]
+    starts, reach = start[rows], np.maximum.accumulate(end[rows])
+    first = np.concatenate(([True], starts[1:] > reach[:-1]))
+    last = np.concatenate((first[1:], [True]))
+    return Intervals(starts[first], reach[last]), rows[first]
+
+
+def split(start: Int64s, end: Int64s, cuts: Int64s) -> tuple[Int64s, Int64s, Int64s]:
+    """Cut intervals at sorted `cuts`: (starts, ends, position of the interval each part is of)."""
+    low = np.searchsorted(cuts, start, side="right")
+    count = np.maximum(np.searchsorted(cuts, end, side="left") - low, 0) + 1
+    parent = np.repeat(np.arange(len(start)), count)
+    nth = np.arange(len(parent)) - np.repeat(np.cumsum(count) - count, count)
+    at = low[parent] + nth
+    padded = np.concatenate((cuts, [0]))
+    starts = np.where(nth == 0, start[parent], padded[np.maximum(at - 1, 0)])
+    ends = np.where(nth == count[parent] - 1, end[parent], padded[np.minimum(at, len(cuts))])
+    return starts, ends, parent
+
+
+def _non_empty(start: Int64s, end: Int64s) -> Intervals:
+    keep = end > start
+    return Intervals(np.asarray(start[keep], dtype=np.int64), np.asarray(end[keep], dtype=np.int64))

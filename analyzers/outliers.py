@@ -1,0 +1,62 @@
+"""Steps far above the usual one, what grew in them, and the period they come with."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from perfkit.analyzers.facts import Facts
+from perfkit.analyzers.host import CAUSES
+from perfkit.model.diagnosis import Outlier, Outliers
+from perfkit.model.trace import Int64s
+
+_FEWEST_STEPS = 5
+_LEAST_EXCESS = 0.15  # of the median step
+_LEAST_SPREADS = 6.0  # median absolute deviations, about four standard deviations
+_MOST_SHARE = 0.4  # more steps than this are no outliers
+_FEWEST_FOR_PERIOD = 3
+
+
+def outliers(facts: Facts) -> Outliers | None:
+    """Slow steps among the counted ones; None when there are none or too few steps to tell."""
+    counted = facts.counted
+    wall = facts.times.wall[counted]
+    if len(wall) < _FEWEST_STEPS:
+        return None
+    usual = float(np.median(wall))
+    spread = float(np.median(np.abs(wall - usual)))
+    slow = np.flatnonzero(wall - usual > max(_LEAST_EXCESS * usual, _LEAST_SPREADS * spread))
+    if not len(slow) or len(slow) > _MOST_SHARE * len(wall):
+        return None
+    parts, names = _parts(facts, counted)
+    growth = parts[slow] - np.median(parts, axis=0)
+    excess = wall[slow] - usual
+    return Outliers(
+        steps=[
+            Outlier(
+                step=facts.windows.labels[counted[s]],
+                wall_us=float(wall[s]) / 1000,
+                excess_us=float(e) / 1000,
+                grew=names[int(np.argmax(g))],
+            )
+            for s, e, g in zip(slow.tolist(), excess.tolist(), growth, strict=True)
+        ],
+        cost_us=facts.per_step_us(excess.sum()),
+        cause=names[int(np.argmax(growth.sum(axis=0)))],
+        period=_period(counted[slow]),
+    )
+
+
+def _parts(facts: Facts, counted: Int64s) -> tuple[Int64s, list[str]]:
+    """Nanoseconds of each part of the breakdown in each step; shape (steps, parts)."""
+    times = facts.times.take(counted)
+    busy = np.stack([times.compute, times.communication, times.copy], axis=1)
+    names = ["compute", "communication", "copy_time", *(cause.value for cause in CAUSES)]
+    return np.concatenate([busy, times.idle], axis=1), names
+
+
+def _period(positions: Int64s) -> int | None:
+    """The distance in steps, when it is the same between all."""
+    if len(positions) < _FEWEST_FOR_PERIOD:
+        return None
+    distances = np.unique(np.diff(positions))
+    return int(distances[0]) if len(distances) == 1 and distances[0] > 1 else None

@@ -1,0 +1,129 @@
+"""Where one training iteration ends and the next begins."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from perfkit.analyzers.gpu import GpuWork
+from perfkit.analyzers.launches import Launches
+from perfkit.analyzers.repeats import repeats
+from perfkit.model.diagnosis import Excluded, Marker
+from perfkit.model.trace import Int64s, Kind, Trace
+
+_STEP = re.compile(r"ProfilerStep#(\d+)$")
+_OPTIMIZER = re.compile(r"Optimizer\.step#.*\.step$")
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Step windows [start, end) in nanoseconds, in order; shape (steps,)."""
+
+    start: Int64s
+    end: Int64s
+    labels: tuple[str, ...]
+    marker: Marker
+    note: str | None = None
+    excluded: tuple[Excluded, ...] = field(default=())
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    @property
+    def counted(self) -> Int64s:
+        """Positions of the steps that enter the means."""
+        out = {entry.step for entry in self.excluded}
+        return np.array([i for i, label in enumerate(self.labels) if label not in out], np.int64)
+
+    @property
+    def edges(self) -> Int64s:
+        """All borders, sorted and unique."""
+        return np.unique(np.concatenate((self.start, self.end)))
+
+
+def steps(trace: Trace, work: GpuWork, calls: Launches) -> Windows:
+    """Windows from the profiler's marks, else from what repeats, else one window."""
+    marks = _marks(trace)
+    if marks is not None:
+        return _from_marks(trace, work, calls, *marks)
+    found = _from_optimizer(trace) or _from_kernels(trace, work, calls)
+    return found or _one_window(trace, work)
+
+
+def _marks(trace: Trace) -> tuple[Int64s, Int64s] | None:
+    """(rows, step numbers) of the ProfilerStep marks in order of time."""
+    number = {i: int(m[1]) for i, n in enumerate(trace.names) if (m := _STEP.match(n))}
+    is_mark = np.isin(trace.name, list(number)) & (trace.kind != Kind.GPU_ANNOTATION)
+    rows = np.flatnonzero(is_mark)
+    if not len(rows):
+        return None
+    numbers = np.array([number[i] for i in trace.name[rows].tolist()], dtype=np.int64)
+    first = np.sort(np.unique(numbers, return_index=True)[1])
+    return rows[first], numbers[first]
+
+
+def _from_marks(
+    trace: Trace, work: GpuWork, calls: Launches, rows: Int64s, numbers: Int64s
+) -> Windows:
+    """Each window runs to the next step's mark; the last of a run to the end of its last kernel."""
+    start, mark_end = trace.ts[rows], trace.end[rows]
+    following = np.concatenate((numbers[1:] == numbers[:-1] + 1, [False]))
+    next_start = np.concatenate((start[1:], start[-1:]))
+    last_end = _last_work(trace, work, calls, start, mark_end)
+    end = np.where(following, next_start, last_end)
+    labels = tuple(f"ProfilerStep#{n}" for n in numbers.tolist())
+    return Windows(start, end, labels, "ProfilerStep")
+
+
+def _last_work(trace: Trace, work: GpuWork, calls: Launches, start: Int64s, end: Int64s) -> Int64s:
+    """End of the last GPU operation launched in each window; the window's own end without one."""
+    launched = np.where(calls.call >= 0, trace.ts[calls.call], work.start)
+    last = end.copy()
+    for i, (a, b) in enumerate(zip(start.tolist(), end.tolist(), strict=True)):
+        inside = work.end[(launched >= a) & (launched < b)]
+        if len(inside):
+            last[i] = max(int(inside.max()), a)
+    return last
+
+
+def _from_optimizer(trace: Trace) -> Windows | None:
+    """An iteration ends where the first optimizer's step returns."""
+    named = [i for i, name in enumerate(trace.names) if _OPTIMIZER.match(name)]
+    is_mark = np.isin(trace.name, named) & (trace.kind != Kind.GPU_ANNOTATION)
+    rows = np.flatnonzero(is_mark)
+    rows = rows[trace.name[rows] == trace.name[rows[0]]] if len(rows) else rows
+    if len(rows) < 3:
+        return None
+    ends = trace.end[rows]
+    note = "no ProfilerStep marks: steps run from one optimizer step's end to the next"
+    return _tiles(ends, note)
+
+
+def _from_kernels(trace: Trace, work: GpuWork, calls: Launches) -> Windows | None:
+    """An iteration is one period of a kernel sequence that repeats from end to end."""
+    kernels = np.flatnonzero(~work.is_copy)
+    launched = np.where(calls.call >= 0, trace.ts[calls.call], work.start)[kernels]
+    order = np.argsort(launched, kind="stable")
+    starts = repeats(trace.name[work.rows[kernels]][order], launched[order])
+    if starts is None:
+        return None
+    return _tiles(starts, "no ProfilerStep marks: steps are a kernel sequence that repeats")
+
+
+def _tiles(borders: Int64s, note: str) -> Windows:
+    labels = tuple(f"step {i + 1}" for i in range(len(borders) - 1))
+    return Windows(borders[:-1], borders[1:], labels, "detected", note)
+
+
+def _one_window(trace: Trace, work: GpuWork) -> Windows:
+    """From the first host operation to the end of the last GPU operation."""
+    host = (trace.kind == Kind.OPERATOR) | (trace.kind == Kind.ANNOTATION)
+    host |= trace.kind == Kind.RUNTIME
+    start = min([*trace.ts[host][:1].tolist(), *work.start[:1].tolist()], default=0)
+    ends = work.end if len(work) else trace.end[host]
+    end = int(ends.max()) if len(ends) else start
+    note = "no step marks and nothing repeats: the whole recording counts as one step"
+    borders = np.array([start, max(end, start)], dtype=np.int64)
+    return replace(_tiles(borders, note), labels=("whole recording",), marker="none")

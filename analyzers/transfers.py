@@ -1,0 +1,137 @@
+"""Copies and collectives: how many, how long, and how much of it hidden behind computation."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import numpy as np
+
+from perfkit.analyzers.facts import Facts
+from perfkit.analyzers.host import CODE
+from perfkit.analyzers.intervals import union
+from perfkit.model.cause import Cause
+from perfkit.model.diagnosis import Collective, Copy, Overlap
+from perfkit.model.trace import Int64s, Kind
+
+_COPY_NAME = re.compile(r"Mem(?:cpy|set) ?(\w+)? ?\((?:(\w+) -> )?(\w+)\)")
+_DTYPE_BYTES = {"double": 8, "long": 8, "float": 4, "int": 4, "half": 2, "bfloat16": 2}
+_LONGEST_NAME = 200
+
+
+def overlap(facts: Facts) -> Overlap | None:
+    """Communication and copies against computation; None without GPU work."""
+    if not len(facts.work):
+        return None
+    windows, counted = facts.windows, facts.counted
+    start, end = windows.start[counted], windows.end[counted]
+    comm = int(facts.work.communication.covered(start, end).sum())
+    copy = int(facts.work.copy.covered(start, end).sum())
+    exposed_comm = int(facts.times.communication[counted].sum())
+    exposed_copy = int(facts.times.copy[counted].sum())
+    return Overlap(
+        communication_us=facts.per_step_us(comm),
+        communication_hidden_share=1 - exposed_comm / comm if comm else None,
+        copy_us=facts.per_step_us(copy),
+        copy_hidden_share=1 - exposed_copy / copy if copy else None,
+    )
+
+
+def copies(facts: Facts) -> list[Copy]:
+    """Copies by direction and kind of memory, longest first."""
+    rows = _counted(facts, (Kind.MEMCPY, Kind.MEMSET))
+    groups: dict[tuple[str, str], list[int]] = {}
+    for name in np.unique(facts.trace.name[rows]).tolist():
+        groups.setdefault(_direction_and_memory(facts.trace.names[name]), []).append(name)
+    found = [
+        _copy(facts, key, rows[np.isin(facts.trace.name[rows], names)])
+        for key, names in groups.items()
+    ]
+    return sorted(found, key=lambda copy: -copy.total_us)
+
+
+def _direction_and_memory(name: str) -> tuple[str, str]:
+    match = _COPY_NAME.match(name)
+    if name.startswith("Memset"):
+        return "memset", "device"
+    if match is None:
+        return "copy", "unknown"
+    direction, source, target = (part or "" for part in match.groups())
+    memory = [x for x in (source, target) if x in ("Pageable", "Pinned", "Managed")]
+    host = "Host" in (source, target)
+    return direction or "copy", memory[0].lower() if memory else "host" if host else "device"
+
+
+def _copy(facts: Facts, key: tuple[str, str], rows: Int64s) -> Copy:
+    size = facts.trace.bytes[rows]
+    return Copy(
+        direction=key[0],
+        memory=key[1],
+        count_per_step=len(rows) / facts.mean_over,
+        bytes_per_step=float(size[size >= 0].sum()) / facts.mean_over,
+        total_us=facts.per_step_us(facts.trace.dur[rows].sum()),
+        exposed_us=_exposed_us(facts, rows, facts.work.kernels.covered),
+        idle_us=facts.per_step_us(_idle_before(facts, rows)),
+    )
+
+
+def _idle_before(facts: Facts, rows: Int64s) -> int:
+    """Idle time charged to copies while their own launching call was open, or after it."""
+    call = facts.calls.call[np.isin(facts.work.rows, rows)]
+    call = call[call >= 0]
+    pieces = facts.pieces.take(facts.pieces.cause == CODE[Cause.COPY])
+    pieces = pieces.take(facts.in_counted(pieces.start))
+    open_calls = union(facts.trace.ts[call], facts.trace.end[call])
+    inside = open_calls.covered(pieces.start, pieces.end) > 0
+    mine = np.isin(pieces.blocker, call) | ((pieces.blocker < 0) & inside)
+    return int((pieces.end - pieces.start)[mine].sum())
+
+
+def collectives(facts: Facts) -> list[Collective]:
+    """Communication kernels by collective (by kernel name where none is told), longest first."""
+    rows = facts.work.rows[facts.work.is_communication]
+    rows = rows[facts.in_counted(facts.trace.ts[rows])]
+    table = facts.trace.collectives
+    order = np.argsort(table.row, kind="stable")
+    at = np.searchsorted(table.row[order], facts.trace.row[rows])
+    entry = np.append(order, -1)[np.minimum(at, len(order))]
+    told = (entry >= 0) & (np.append(table.row, -1)[entry] == facts.trace.row[rows])
+    name = np.where(told, np.append(table.name, -1)[entry], facts.trace.name[rows])
+    found = [
+        _collective(facts, int(n), rows[name == n], entry[(name == n) & told])
+        for n in np.unique(name)
+    ]
+    return sorted(found, key=lambda c: -c.total_us)
+
+
+def _collective(facts: Facts, name: int, rows: Int64s, entries: Int64s) -> Collective:
+    table, names = facts.trace.collectives, facts.trace.names
+    dtype = names[table.dtype[entries[0]]] if len(entries) else None
+    size = _DTYPE_BYTES.get(re.sub(r"[^a-z0-9]", "", (dtype or "").lower()))
+    elements = np.maximum(table.in_elements[entries], table.out_elements[entries])
+    whole = len(entries) == len(rows) and size is not None
+    return Collective(
+        name=names[name][:_LONGEST_NAME],
+        count_per_step=len(rows) / facts.mean_over,
+        total_us=facts.per_step_us(facts.trace.dur[rows].sum()),
+        exposed_us=_exposed_us(facts, rows, facts.work.compute.covered),
+        bytes_per_step=float(elements.sum()) * (size or 0) / facts.mean_over if whole else None,
+        dtype=dtype or None,
+        group_size=_positive(int(table.group_size[entries].max())) if len(entries) else None,
+    )
+
+
+def _positive(value: int) -> int | None:
+    return value if value > 0 else None
+
+
+def _exposed_us(facts: Facts, rows: Int64s, hidden: Callable[[Int64s, Int64s], Int64s]) -> float:
+    """Time of the union of these operations that nothing of higher rank covers, per step."""
+    own = union(facts.trace.ts[rows], facts.trace.end[rows])
+    time = int((own.end - own.start).sum()) - int(hidden(own.start, own.end).sum())
+    return facts.per_step_us(time)
+
+
+def _counted(facts: Facts, kinds: tuple[Kind, ...]) -> Int64s:
+    rows = facts.work.rows[np.isin(facts.trace.kind[facts.work.rows], kinds)]
+    return rows[facts.in_counted(facts.trace.ts[rows])]

@@ -1,0 +1,26 @@
+"""perfkit says why your GPUs are idle and which fix pays."""
+
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+__all__ = ["PerfkitError", "analyze", "open_trace"]
+
+if TYPE_CHECKING:
+    from perfkit.api import analyze
+    from perfkit.errors import PerfkitError
+    from perfkit.trace import open_trace
+
+_HOME = {
+    "analyze": "perfkit.api",
+    "open_trace": "perfkit.trace",
+    "PerfkitError": "perfkit.errors",
+}
+
+
+def __getattr__(name: str) -> object:
+    # Lazy: `import perfkit` in a training script must cost almost nothing.
+    from importlib import import_module
+
+    if name not in _HOME:
+        raise AttributeError(f"module 'perfkit' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)

@@ -1,0 +1,130 @@
+"""`perfkit analyze`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from perfkit.errors import PerfkitError
+
+if TYPE_CHECKING:
+    from perfkit.model.diagnosis import Diagnosis
+    from perfkit.trace.source import Progress
+
+_WIDEST = 120
+
+
+@click.command()
+@click.argument("path")
+@click.option("--html", metavar="FILE", help="Write the report as one HTML file.")
+@click.option("--json", metavar="FILE", help="Write the diagnosis as JSON ('-' is stdout).")
+@click.option("--markdown", metavar="FILE", help="Write a pull-request comment ('-' is stdout).")
+@click.option("--open", "show", is_flag=True, help="Open the HTML report in a browser.")
+@click.option("--rule", multiple=True, metavar="CODE", help="Only this advice; repeatable.")
+@click.option("--ignore", multiple=True, metavar="CODE", help="Not this advice; repeatable.")
+def analyze(
+    path: str,
+    html: str | None,
+    json: str | None,
+    markdown: str | None,
+    show: bool,
+    rule: tuple[str, ...],
+    ignore: tuple[str, ...],
+) -> None:
+    """Say where every step of a trace went and what to do about it.
+
+    PATH is a PyTorch Profiler trace (.json or .json.gz), or its address (s3://...).
+    """
+    from perfkit.api import analyze as run
+
+    if [html, json, markdown].count("-") > 1:
+        raise PerfkitError("Only one report can go to standard output: give the others a file.")
+    if show and html in (None, "-"):
+        raise PerfkitError("--open needs a file to open: add --html report.html.")
+    with _progress() as progress:
+        diagnosis = run(path, progress=progress, rules=rule or None, ignore=ignore)
+    for target, render in ((html, _html), (json, _json), (markdown, _markdown)):
+        if target is not None:
+            _write(target, render(diagnosis))
+    if "-" not in (html, json, markdown):
+        click.echo(_terminal(diagnosis), nl=False)
+    if show and html is not None:
+        _open(html)
+
+
+def _html(diagnosis: Diagnosis) -> str:
+    from perfkit.reports.html import render
+
+    return render(diagnosis)
+
+
+def _json(diagnosis: Diagnosis) -> str:
+    return diagnosis.to_json() + "\n"
+
+
+def _markdown(diagnosis: Diagnosis) -> str:
+    from perfkit.reports.markdown import render
+
+    return render(diagnosis)
+
+
+def _terminal(diagnosis: Diagnosis) -> str:
+    import os
+    import shutil
+
+    from perfkit.reports.terminal import render
+
+    color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    return render(diagnosis, width=min(shutil.get_terminal_size().columns, _WIDEST), color=color)
+
+
+def _write(target: str, text: str) -> None:
+    """Write all of it or nothing: a reader never meets half a report."""
+    from pathlib import Path
+
+    if target == "-":
+        click.echo(text, nl=False)
+        return
+    path = Path(target)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise PerfkitError(
+            f"Cannot write {target} ({error.strerror}): choose a folder you may write to."
+        ) from error
+
+
+def _open(html: str) -> None:
+    import webbrowser
+    from pathlib import Path
+
+    webbrowser.open(Path(html).resolve().as_uri())
+
+
+@contextmanager
+def _progress() -> Iterator[Progress | None]:
+    """A progress bar on a terminal, nothing when piped."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    with click.progressbar(length=1, label="Reading", file=sys.stderr) as bar:
+        yield _updater(bar.update, bar)
+
+
+def _updater(update: Callable[[int], None], bar: object) -> Progress:
+    done = 0
+
+    def progress(read: int, total: int) -> None:
+        nonlocal done
+        bar.length = max(total, read)  # type: ignore[attr-defined]
+        update(read - done)
+        done = read
+
+    return progress

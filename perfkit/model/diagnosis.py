@@ -1,0 +1,319 @@
+"""Everything perfkit says about a run: versioned, the only thing reports and gates read.
+
+Numbers carry their unit in the name; shares are 0..1; an absent value was not measured. Breakdown
+and idle tables are means over the counted steps, in microseconds.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+SCHEMA = "perfkit.diagnosis/1"
+
+Severity = Literal["critical", "warning", "info"]
+Confidence = Literal["high", "medium", "low"]
+Marker = Literal["ProfilerStep", "detected", "none"]
+
+
+class _Noun(msgspec.Struct, frozen=True, omit_defaults=True):
+    pass
+
+
+class Source(_Noun, frozen=True, kw_only=True):
+    """Where the numbers come from."""
+
+    path: str
+    format: str
+    events: int
+    rank: int | None = None
+    world_size: int | None = None
+
+
+class DeviceFacts(_Noun, frozen=True, kw_only=True):
+    """The device whose time is cut; `kind` is "gpu", or "cpu" when the trace has no GPU work."""
+
+    kind: Literal["gpu", "cpu", "none"]
+    name: str | None = None
+    count: int | None = None
+    index: int | None = None
+    compute_capability: str | None = None
+    sm_count: int | None = None
+    memory_gb: float | None = None
+    streams: int | None = None
+
+
+class Excluded(_Noun, frozen=True, kw_only=True):
+    """A step left out of the means, and why."""
+
+    step: str
+    reason: str
+
+
+class Steps(_Noun, frozen=True, kw_only=True):
+    """How the time line was cut into steps."""
+
+    count: int
+    excluded: list[Excluded]
+    marker: Marker
+    mean_us: float
+    p50_us: float
+    p95_us: float
+    note: str | None = None
+
+
+class Breakdown(_Noun, frozen=True, kw_only=True):
+    """A wall time cut once, exclusively: the four parts sum to it."""
+
+    compute: float
+    communication: float
+    copy: float
+    idle: float
+
+
+class StepRow(_Noun, frozen=True, kw_only=True):
+    """One step: times in microseconds, `start_us` from the first step's start."""
+
+    step: str
+    start_us: float
+    wall_us: float
+    counted: bool
+    breakdown_us: Breakdown
+    idle_us: dict[str, float]
+
+
+class Overlap(_Noun, frozen=True, kw_only=True):
+    """Communication and copies against computation, mean per step."""
+
+    communication_us: float
+    communication_hidden_share: float | None = None
+    copy_us: float
+    copy_hidden_share: float | None = None
+
+
+class Kernel(_Noun, frozen=True, kw_only=True):
+    """One kernel name: `total_us` per step, `share` of all kernel time."""
+
+    name: str
+    kind: str
+    launches_per_step: float
+    total_us: float
+    mean_us: float
+    share: float
+
+
+class KernelClass(_Noun, frozen=True, kw_only=True):
+    """Kernels of one class, e.g. GEMM or element-wise; times per step."""
+
+    kind: str
+    launches_per_step: float
+    total_us: float
+    share: float
+    tensor_core_share: float | None = None
+
+
+class KernelSummary(_Noun, frozen=True, kw_only=True):
+    """Counts over all kernels of the counted steps."""
+
+    launches_per_step: float
+    median_us: float
+    under_10us_share: float
+    classes: list[KernelClass]
+
+
+class HostCall(_Noun, frozen=True, kw_only=True):
+    """Calls on the host that matter to the GPU: `role` is sync, allocator, launch or copy.
+
+    `total_us` is the time inside the calls per step; `idle_us` the GPU idle time charged to them.
+    """
+
+    name: str
+    role: str
+    count_per_step: float
+    total_us: float
+    idle_us: float
+
+
+class Copy(_Noun, frozen=True, kw_only=True):
+    """Copies of one direction and memory kind; times per step."""
+
+    direction: str
+    memory: str
+    count_per_step: float
+    bytes_per_step: float
+    total_us: float
+    exposed_us: float
+    idle_us: float
+
+
+class Collective(_Noun, frozen=True, kw_only=True):
+    """Communication kernels of one name; times per step."""
+
+    name: str
+    count_per_step: float
+    total_us: float
+    exposed_us: float
+    bytes_per_step: float | None = None
+    dtype: str | None = None
+    group_size: int | None = None
+
+
+class Framework(_Noun, frozen=True, kw_only=True):
+    """What the trace shows of the software above the kernels."""
+
+    parallelism: list[str]
+    data_loader: str | None = None
+    optimizer: str | None = None
+    compiled: bool
+    cuda_graphs: bool
+    inference: bool
+    low_precision_share: float | None = None
+
+
+class Place(_Noun, frozen=True, kw_only=True):
+    """Idle time of one cause at one place: what the launching thread was in."""
+
+    cause: str
+    name: str
+    count_per_step: float
+    idle_us: float
+
+
+class Outlier(_Noun, frozen=True, kw_only=True):
+    """A step far above the median: `excess_us` over it, and the part that grew most."""
+
+    step: str
+    wall_us: float
+    excess_us: float
+    grew: str
+
+
+class Outliers(_Noun, frozen=True, kw_only=True):
+    """Slow steps, and their period in steps where they have one."""
+
+    steps: list[Outlier]
+    cost_us: float
+    cause: str
+    period: int | None = None
+
+
+class Evidence(_Noun, frozen=True, kw_only=True):
+    """One fact that a finding rests on."""
+
+    text: str
+    value: float | None = None
+    unit: str | None = None
+
+
+class Gain(_Noun, frozen=True, kw_only=True):
+    """Microseconds per step a fix may return; `bound` is never beaten, the rest needs replay."""
+
+    bound: float
+    expected: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+class Remedy(_Noun, frozen=True, kw_only=True):
+    """What to do: `snippet` is code to paste, `applies_to` the framework it is for."""
+
+    text: str
+    snippet: str | None = None
+    applies_to: str | None = None
+
+
+class Finding(_Noun, frozen=True, kw_only=True):
+    """What a rule says; `cost_us` per step, `cost_share` of the mean step."""
+
+    code: str
+    name: str
+    severity: Severity
+    title: str
+    cause: str
+    cost_us: float
+    cost_share: float
+    evidence: list[Evidence]
+    where: list[Place]
+    gain_us: Gain
+    confidence: Confidence
+    remedy: Remedy
+
+
+class RankRow(_Noun, frozen=True, kw_only=True):
+    """One rank's share of a run."""
+
+    rank: int
+    breakdown_us: Breakdown
+    idle_us: dict[str, float]
+
+
+class Fidelity(_Noun, frozen=True, kw_only=True):
+    """How far the numbers can be trusted: shares of the mean step, counts over the file."""
+
+    unknown_share: float
+    orphan_kernels: int
+    unmatched_launches: int
+    gpu_events: int
+    host_events: int
+    has_sync_events: bool
+    notes: list[str]
+
+
+class TimelineEvent(_Noun, frozen=True, kw_only=True):
+    """A bar of the time line: microseconds from the step's start, on lane `lane`."""
+
+    lane: int
+    name: str
+    kind: str
+    start_us: float
+    dur_us: float
+
+
+class Timeline(_Noun, frozen=True, kw_only=True):
+    """The events of one chosen step, the longest ones when there are too many."""
+
+    step: str
+    wall_us: float
+    lanes: list[str]
+    events: list[TimelineEvent]
+    gaps: list[TimelineEvent]
+    omitted_events: int
+
+
+class Diagnosis(_Noun, frozen=True, kw_only=True):
+    """Everything about a run."""
+
+    schema: str = msgspec.field(default_factory=lambda: SCHEMA)
+    perfkit_version: str
+    source: Source
+    device: DeviceFacts
+    verdict: str
+    steps: Steps
+    breakdown_us: Breakdown
+    idle_us: dict[str, float]
+    overlap: Overlap | None = None
+    kernels: list[Kernel]
+    kernel_summary: KernelSummary | None = None
+    host_calls: list[HostCall]
+    copies: list[Copy]
+    collectives: list[Collective]
+    framework: Framework
+    places: list[Place]
+    outliers: Outliers | None = None
+    step_rows: list[StepRow]
+    ranks: list[RankRow]
+    blame: list[Place]
+    findings: list[Finding]
+    fidelity: Fidelity
+    timeline: Timeline | None = None
+    environment: dict[str, Any]
+
+    def to_json(self, *, indent: int = 2) -> str:
+        """The versioned JSON; absent values are left out."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=indent).decode()
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Diagnosis:
+        """Read what `to_json` wrote; raises `msgspec.ValidationError` on anything else."""
+        return msgspec.json.decode(text, type=cls)

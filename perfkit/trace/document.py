@@ -1,0 +1,153 @@
+"""The text around and between events: header, blocks of whole events, tail, metadata."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, cast
+
+import msgspec
+
+from perfkit.errors import PerfkitError
+from perfkit.model.trace import Device, TraceInfo
+from perfkit.trace.events import EVENT_BOUNDARY, clean
+
+BLOCK_BYTES = 8 << 20
+_LAST_BYTES = 64 << 10  # the end of the list is searched for here, so it stays small
+_LARGEST_HEADER = 64 << 20
+_LIST_START = re.compile(rb'"traceEvents"\s*:\s*\[')
+_LOG_LINES = re.compile(rb'"(?:INFO|WARNING|ERROR)"\s*:\s*\[.*?"\s*\]\s*,?', re.DOTALL)
+_LARGEST_VALUE = 4096
+
+
+def header_and_blocks(path: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The text up to the list of events, then blocks of whole events, the last with the tail.
+
+    Raises PerfkitError when there is no list of events.
+    """
+    stream = iter(chunks)
+    header, rest = _header(path, stream)
+    yield header
+    yield from _blocks(rest, stream)
+
+
+def _header(path: str, stream: Iterator[bytes]) -> tuple[bytes, bytes]:
+    text = b""
+    for chunk in stream:
+        text += chunk
+        start = _list_start(text)
+        if start is not None:
+            return text[:start], text[start:]
+        if len(text) > _LARGEST_HEADER:
+            break
+    if not text.strip():
+        raise PerfkitError(f"{path} is empty: pass a trace that torch.profiler has exported.")
+    raise PerfkitError(
+        f"{path} is no PyTorch Profiler trace (it has no traceEvents list): "
+        "export one with torch.profiler's export_chrome_trace and pass that file."
+    )
+
+
+def _list_start(text: bytes) -> int | None:
+    """Where events begin; a root that is a list of events counts."""
+    if text.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
+        return text.index(b"[") + 1
+    found = _LIST_START.search(text)
+    return found.end() if found else None
+
+
+def _blocks(text: bytes, stream: Iterator[bytes]) -> Iterator[bytes]:
+    for chunk in stream:
+        text += chunk
+        if len(text) >= BLOCK_BYTES:
+            block, text = _cut(text, len(text) - _LAST_BYTES)
+            if block:
+                yield block
+    block, text = _cut(text, len(text) - _LAST_BYTES)
+    yield from (block, text)
+
+
+def _cut(text: bytes, at: int) -> tuple[bytes, bytes]:
+    """Split after the last whole event that ends before `at`."""
+    while (brace := text.rfind(b"}", 0, max(at, 0))) >= 0:
+        boundary = EVENT_BOUNDARY.match(text, brace + 1)
+        if boundary:
+            return text[: boundary.start()], text[boundary.end() :]
+        at = brace
+    return b"", text
+
+
+def metadata_of(header: bytes, tail: bytes) -> dict[str, Any]:
+    """Everything the document says beside its events; what cannot be read is left out."""
+    if not header.strip().startswith(b"{"):
+        return {}
+    text = header + b"]" + (tail.strip() or b"}")
+    for mend in (bytes, clean, _without_logs):
+        try:
+            value = msgspec.json.decode(mend(text))
+        except msgspec.MsgspecError:
+            continue
+        return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+    return _pick_known(text)
+
+
+def _without_logs(text: bytes) -> bytes:
+    """Log lines are the part that old writers did not escape."""
+    return _LOG_LINES.sub(b"", clean(text)).replace(b",}", b"}")
+
+
+def _pick_known(text: bytes) -> dict[str, Any]:
+    """The keys perfkit needs, from a document that is no JSON."""
+    found: dict[str, Any] = {}
+    for key in (b"baseTimeNanoseconds", b"distributedInfo", b"deviceProperties"):
+        match = re.search(rb'"' + key + rb'"\s*:\s*(\d+|\{[^{}]*\}|\[[^\[\]]*\])', text)
+        if match:
+            try:
+                found[key.decode()] = msgspec.json.decode(match[1])
+            except msgspec.MsgspecError:
+                continue
+    return found
+
+
+def info_of(path: str, metadata: dict[str, Any]) -> TraceInfo:
+    """The metadata perfkit uses, and the rest as it is where it is short."""
+    distributed = metadata.get("distributedInfo")
+    distributed = distributed if isinstance(distributed, dict) else {}
+    properties = metadata.get("deviceProperties")
+    return TraceInfo(
+        source=path,
+        base_ns=_integer(metadata.get("baseTimeNanoseconds")) or 0,
+        rank=_integer(distributed.get("rank")),
+        world_size=_integer(distributed.get("world_size")),
+        backend=_text(distributed.get("backend")),
+        devices=tuple(_devices(properties if isinstance(properties, list) else [])),
+        metadata={k: v for k, v in metadata.items() if k not in _READ and _is_short(v)},
+    )
+
+
+_READ = frozenset(("traceEvents", "baseTimeNanoseconds", "deviceProperties", "schemaVersion"))
+
+
+def _devices(properties: list[Any]) -> Iterator[Device]:
+    for position, entry in enumerate(properties):
+        if isinstance(entry, dict):
+            yield Device(
+                id=_integer(entry.get("id"), position) or 0,
+                name=_text(entry.get("name")) or "",
+                memory_bytes=_integer(entry.get("totalGlobalMem")),
+                compute_major=_integer(entry.get("computeMajor")),
+                compute_minor=_integer(entry.get("computeMinor")),
+                sm_count=_integer(entry.get("numSms")),
+            )
+
+
+def _integer(value: object, absent: int | None = None) -> int | None:
+    return value if isinstance(value, int) and abs(value) < 1 << 63 else absent
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _is_short(value: object) -> bool:
+    return len(msgspec.json.encode(value)) <= _LARGEST_VALUE

@@ -1,0 +1,56 @@
+"""Reader of PyTorch Profiler (Kineto) JSON: a file in, a Trace out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from perfkit.errors import PerfkitError
+from perfkit.trace.columns import BlockColumns, columns_of, join, total_damage
+from perfkit.trace.document import header_and_blocks, info_of, metadata_of
+from perfkit.trace.events import Block
+from perfkit.trace.helpers import map_blocks
+from perfkit.trace.mend import mended
+from perfkit.trace.source import ByteSource
+
+if TYPE_CHECKING:
+    from perfkit.model.trace import Trace, TraceInfo
+    from perfkit.trace.source import Progress
+
+
+def read_kineto(path: str, progress: Progress | None = None) -> Trace:
+    """Read a trace that torch.profiler exported, plain or gzip.
+
+    Damage (truncation, broken events, impossible times) is mended or left out and counted in
+    `info.damage`; PerfkitError is raised only when the file is no trace or holds no event.
+    """
+    source = ByteSource(path, progress)
+    texts = header_and_blocks(path, source)
+    header = next(texts)
+    blocks, tail = _until_end(map_blocks(texts))
+    truncated = source.cut_short or tail is None
+    info = info_of(path, metadata_of(header, tail or b""))
+    trace = mended(join(blocks, _with_damage(info, blocks, truncated)))
+    if not len(trace):
+        raise PerfkitError(
+            f"{path} holds no profiler events: record at least one step and export again."
+        )
+    return trace
+
+
+def _until_end(results: Iterable[BlockColumns]) -> tuple[list[BlockColumns], bytes | None]:
+    """The blocks up to the end of the list, and all text behind it; None if it never ends."""
+    blocks: list[BlockColumns] = [columns_of(Block())]
+    tail: bytes | None = None
+    for block in results:
+        if tail is None:
+            blocks.append(block)
+            tail = block.tail
+        else:
+            tail += block.text
+    return blocks, tail
+
+
+def _with_damage(info: TraceInfo, blocks: list[BlockColumns], truncated: bool) -> TraceInfo:
+    return replace(info, damage=replace(total_damage(blocks), truncated=truncated))

@@ -1,0 +1,189 @@
+"""Bytes of a trace: plain or gzip, from a path or any fsspec URL, inflated ahead of the parser."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, cast
+
+from perfkit.errors import PerfkitError
+
+CHUNK_BYTES = 8 << 20
+Progress = Callable[[int, int], None]
+"""Called with (bytes read, bytes in the file); the total is 0 where it is not known."""
+
+_GZIP_MAGIC = b"\x1f\x8b"
+# Kineto traces deflate 10 to 40 times; a file far beyond is made to exhaust memory.
+_BOMB_RATIO = 250
+_BOMB_BYTES = 256 << 20
+_CHUNKS_AHEAD = 3
+
+
+@dataclass
+class ByteSource:
+    """The text of one trace file, in chunks.
+
+    After iteration `cut_short` says whether a gzip stream ended early or was corrupt.
+    """
+
+    path: str
+    progress: Progress | None = None
+    cut_short: bool = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield chunks of a few MB; raises PerfkitError when the file cannot be read."""
+        return _ahead(self._text())
+
+    def _text(self) -> Iterator[bytes]:
+        with _open(self.path) as file:
+            chunks = self._chunks(file)
+            first = next(chunks, b"")
+            rest = _chain(first, chunks)
+            yield from self._gunzip(rest) if first.startswith(_GZIP_MAGIC) else rest
+
+    def _chunks(self, file: IO[bytes]) -> Iterator[bytes]:
+        done, total = 0, _size(file)
+        while data := _read(file, self.path):
+            done += len(data)
+            yield data
+            if self.progress is not None:
+                self.progress(done, total)
+
+    def _gunzip(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        inflater, taken, made = _inflater(), 0, 0
+        for chunk in chunks:
+            taken += len(chunk)
+            data = chunk
+            while data and not self.cut_short:
+                if inflater.eof:  # gzip allows members one after another, and zero padding
+                    inflater, data = _inflater(), data.lstrip(b"\0")
+                    continue
+                for piece in self._inflate(inflater, data):
+                    made += len(piece)
+                    _refuse_bomb(self.path, taken, made)
+                    yield piece
+                data = inflater.unused_data
+        self.cut_short = self.cut_short or (made > 0 and not inflater.eof)
+
+    def _inflate(self, inflater: Any, data: bytes) -> Iterator[bytes]:
+        while data and not inflater.eof:
+            try:
+                yield inflater.decompress(data, CHUNK_BYTES)
+            except Exception:  # isal raises classes of its own for every kind of corruption
+                self.cut_short = True
+                return
+            data = inflater.unconsumed_tail
+
+
+def _inflater() -> Any:
+    from isal import isal_zlib
+
+    return isal_zlib.decompressobj(wbits=31)
+
+
+def _refuse_bomb(path: str, taken: int, made: int) -> None:
+    if made > _BOMB_BYTES and made > _BOMB_RATIO * taken:
+        raise PerfkitError(
+            f"{path} inflates to more than {_BOMB_RATIO} times its size, which no profiler "
+            "writes: unpack it yourself and pass the JSON if you trust it."
+        )
+
+
+def _open(path: str) -> IO[bytes]:
+    try:
+        if "://" in path:
+            return _open_url(path)
+        return Path(path).open("rb")
+    except FileNotFoundError as error:
+        raise PerfkitError(f"There is no file {path}: check the path.") from error
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise PerfkitError(f"Cannot open {path} ({reason}): pass a readable trace file.") from error
+
+
+def _open_url(url: str) -> IO[bytes]:
+    import fsspec
+
+    try:
+        return cast("IO[bytes]", fsspec.open(url, "rb").open())
+    except (ImportError, ValueError) as error:
+        scheme = url.partition("://")[0]
+        raise PerfkitError(
+            f"Cannot read {scheme}:// addresses ({error}): install the fsspec package for it."
+        ) from error
+    except OSError:
+        raise
+    except Exception as error:  # every file system behind fsspec has errors of its own
+        raise PerfkitError(f"Cannot open {url} ({error}): check the address and access.") from error
+
+
+def _read(file: IO[bytes], path: str) -> bytes:
+    try:
+        return file.read(CHUNK_BYTES)
+    except Exception as error:  # network file systems raise classes of their own
+        raise PerfkitError(f"Reading {path} failed ({error}): copy it to a local disk.") from error
+
+
+def _size(file: IO[bytes]) -> int:
+    try:
+        size = file.seek(0, 2)
+        file.seek(0)
+    except (OSError, ValueError):
+        return 0
+    return size
+
+
+def _chain(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+    if first:
+        yield first
+    yield from rest
+
+
+def _ahead(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Run `chunks` in a thread: reading and inflating release the interpreter lock."""
+    ready: queue.Queue[bytes | BaseException | None] = queue.Queue(_CHUNKS_AHEAD)
+    stop = threading.Event()
+    work = threading.Thread(
+        target=_produce, args=(chunks, ready, stop), name="perfkit-read", daemon=True
+    )
+    work.start()
+    try:
+        while (item := ready.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        stop.set()
+        work.join()
+
+
+def _produce(
+    chunks: Iterator[bytes],
+    ready: queue.Queue[bytes | BaseException | None],
+    stop: threading.Event,
+) -> None:
+    try:
+        for chunk in chunks:
+            if not _put(chunk, ready, stop):
+                return
+        _put(None, ready, stop)
+    except BaseException as error:  # handed to the consumer, which raises it
+        _put(error, ready, stop)
+
+
+def _put(
+    item: bytes | BaseException | None,
+    ready: queue.Queue[bytes | BaseException | None],
+    stop: threading.Event,
+) -> bool:
+    """False when the consumer has gone."""
+    while not stop.is_set():
+        try:
+            ready.put(item, timeout=0.1)
+        except queue.Full:
+            continue
+        return True
+    return False

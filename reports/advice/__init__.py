@@ -1,0 +1,1 @@
+"""Advice rules: one rule, one file; each turns numbers of a Diagnosis into a Finding."""
