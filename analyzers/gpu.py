@@ -24,12 +24,12 @@ class GpuWork:
     is_copy: Bools
     is_communication: Bools
 
-    @property
+    @cached_property
     def start(self) -> Int64s:
         """Nanoseconds."""
         return self.trace.ts[self.rows]
 
-    @property
+    @cached_property
     def end(self) -> Int64s:
         """Nanoseconds."""
         return self.start + self.trace.dur[self.rows]

@@ -12,7 +12,7 @@ from perfkit.model.trace import Int64s, Kind, Trace
 
 LAUNCH_CALL = re.compile(r"Launch|Memcpy|Memset")
 # A memset of nothing leaves no record, so its absence shows no loss.
-_LEAVES_A_RECORD = re.compile(r"LaunchKernel|LaunchCooperative|ModuleLaunch|GraphLaunch")
+_LEAVES_A_RECORD = re.compile(r"LaunchKernel|LaunchCooperative|ModuleLaunch|GraphLaunch|Memcpy")
 
 
 @dataclass(frozen=True)

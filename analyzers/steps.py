@@ -71,21 +71,18 @@ def _from_marks(
     start, mark_end = trace.ts[rows], trace.end[rows]
     following = np.concatenate((numbers[1:] == numbers[:-1] + 1, [False]))
     next_start = np.concatenate((start[1:], start[-1:]))
-    last_end = _last_work(trace, work, calls, start, mark_end)
-    end = np.where(following, next_start, last_end)
+    end = next_start.copy()
+    for i in np.flatnonzero(~following).tolist():
+        end[i] = _last_work(trace, work, calls, int(start[i]), int(mark_end[i]))
     labels = tuple(f"ProfilerStep#{n}" for n in numbers.tolist())
     return Windows(start, end, labels, "ProfilerStep")
 
 
-def _last_work(trace: Trace, work: GpuWork, calls: Launches, start: Int64s, end: Int64s) -> Int64s:
-    """End of the last GPU operation launched in each window; the window's own end without one."""
+def _last_work(trace: Trace, work: GpuWork, calls: Launches, start: int, end: int) -> int:
+    """End of the last GPU operation launched in [start, end); `end` without one."""
     launched = np.where(calls.call >= 0, trace.ts[calls.call], work.start)
-    last = end.copy()
-    for i, (a, b) in enumerate(zip(start.tolist(), end.tolist(), strict=True)):
-        inside = work.end[(launched >= a) & (launched < b)]
-        if len(inside):
-            last[i] = max(int(inside.max()), a)
-    return last
+    inside = work.end[(launched >= start) & (launched < end)]
+    return max(int(inside.max()), start) if len(inside) else end
 
 
 def _from_optimizer(trace: Trace) -> Windows | None:

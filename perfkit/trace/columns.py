@@ -103,7 +103,7 @@ def columns_of(block: Block) -> BlockColumns:
     phases = [e.ph for e in block.events]
     rows = [i for i, phase in enumerate(phases) if phase == "X"]
     events = [block.events[i] for i in rows]
-    arrows = [block.events[i] for i, phase in enumerate(phases) if phase in _ARROWS]
+    arrows = [e for e, phase in zip(block.events, phases, strict=True) if phase in _ARROWS]
     columns = _event_columns(events, names, lanes) | {"row": np.array(rows, dtype=np.int64)}
     good = _good(columns)
     negative = good & (columns["dur"] < 0)
@@ -126,18 +126,20 @@ def columns_of(block: Block) -> BlockColumns:
 
 
 def _event_columns(events: Sequence[Event], names: Interner, lanes: Interner) -> Columns:
-    name = _ids([e.name for e in events], names)
-    category = _ids([e.cat for e in events], names)
+    name = _ids(map(attrgetter("name"), events), names)
+    category = _ids(map(attrgetter("cat"), events), names)
     kind = np.array([_kind(text) for text in names], dtype=np.int8)[category]
     on_gpu = (kind >= Kind.SYNC).tolist()
-    places = zip(on_gpu, [e.pid for e in events], [e.tid for e in events], strict=True)
+    places = zip(
+        on_gpu, map(attrgetter("pid"), events), map(attrgetter("tid"), events), strict=True
+    )
     return {
         "kind": kind,
         "ts": nanoseconds([e.ts for e in events]),
         "dur": nanoseconds([e.dur for e in events]),
         "name": name,
         "category": category,
-        "lane": _ids(list(places), lanes),
+        "lane": _ids(places, lanes),
         **_argument_columns([e.args or _NO_ARGS for e in events], kind),
     }
 
@@ -148,21 +150,21 @@ def _kind(category: object) -> int:
 
 def _argument_columns(args: Sequence[Args], kind: Int8s) -> Columns:
     """Each argument where its kind of event can have it, and -1 elsewhere."""
-    columns: Columns = {"external_id": _ints([a.external_id for a in args])}
+    columns: Columns = {"external_id": _ints(args, "external_id")}
     for first, attributes in _ARGUMENTS.items():
         rows = np.flatnonzero((kind == Kind.RUNTIME) | (kind >= first))
         having = [args[i] for i in rows.tolist()]
         for column, attribute in attributes.items():
             columns[column] = np.full(len(args), -1, dtype=np.int64)
-            columns[column][rows] = _ints(list(map(attrgetter(attribute), having)))
+            columns[column][rows] = _ints(having, attribute)
     return columns
 
 
 def _flow_columns(arrows: Sequence[Event], names: Interner, lanes: Interner) -> Columns:
     arrows = [e for e in arrows if e.cat not in _LAUNCH_FLOWS]
-    ids = [e.id if isinstance(e.id, int) else _number(e.id) for e in arrows]
+    ids = [to_int(e.id) if isinstance(e.id, int) else _number(e.id) for e in arrows]
     columns: Columns = {
-        "id": _ints(ids),
+        "id": np.array(ids, dtype=np.int64),
         "ts": nanoseconds([e.ts for e in arrows]),
         "lane": _ids([(False, e.pid, e.tid) for e in arrows], lanes),
         "name": _ids([e.name for e in arrows], names),
@@ -173,13 +175,13 @@ def _flow_columns(arrows: Sequence[Event], names: Interner, lanes: Interner) -> 
 
 
 def _collective_columns(rows: Sequence[int], events: Sequence[Event], names: Interner) -> Columns:
-    found = [(i, e.args) for i, e in zip(rows, events, strict=True) if e.args and e.args.collective]
+    found = [(i, a) for i, e in zip(rows, events, strict=True) if (a := e.args) and a.collective]
     args = [a for _, a in found]
     return {
         "row": np.array([i for i, _ in found], dtype=np.int64),
         "name": _ids([a.collective for a in args], names),
         "dtype": _ids([a.dtype for a in args], names),
-        **{n: _ints([getattr(a, n) for a in args]) for n in _COLLECTIVE_INTS},
+        **{n: _ints(args, n) for n in _COLLECTIVE_INTS},
     }
 
 
@@ -208,15 +210,17 @@ def _number(value: int | str) -> int:
     return int(digits[0]) if digits else -1
 
 
-def _ids(values: Sequence[object], interner: Interner) -> NDArray[np.int32]:
-    return np.array([interner[value] for value in values], dtype=np.int32)
+def _ids(values: Iterable[object], interner: Interner) -> Int32s:
+    return np.fromiter(map(interner.__getitem__, values), dtype=np.int32)
 
 
-def _ints(values: Sequence[int | str]) -> Int64s:
+def _ints(items: Sequence[object], attribute: str) -> Int64s:
+    values = map(attrgetter(attribute), items)
     try:
-        return np.array(values, dtype=np.int64)
+        return np.fromiter(values, dtype=np.int64, count=len(items))
     except (OverflowError, ValueError, TypeError):
-        return np.array([to_int(value) for value in values], dtype=np.int64)
+        clean = (to_int(getattr(item, attribute)) for item in items)
+        return np.fromiter(clean, dtype=np.int64, count=len(items))
 
 
 def _good(columns: Columns) -> NDArray[np.bool_]:

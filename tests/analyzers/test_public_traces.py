@@ -1,0 +1,133 @@
+"""Real traces whose truth is published or was measured by others."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+
+from perfkit.api import analyze
+from perfkit.model.diagnosis import Diagnosis
+from tests.traces import PUBLIC, kineto_files, needs_public
+
+pytestmark = needs_public
+
+
+@cache
+def diagnosis(path: str) -> Diagnosis:
+    return analyze(PUBLIC / path)
+
+
+def share(path: str, part: str) -> float:
+    found = diagnosis(path)
+    return float(getattr(found.breakdown_us, part)) / found.steps.mean_us
+
+
+def warnings(path: str) -> list[str]:
+    return [f.code for f in diagnosis(path).findings if f.severity != "info"]
+
+
+RESNET = "resnet50_v100/num_workers_0.pt.trace.json.gz"
+
+
+def test_resnet50_gives_the_published_table() -> None:
+    found = diagnosis(RESNET)
+    assert found.steps.mean_us == pytest.approx(177_592, abs=0.5)
+    assert found.breakdown_us.compute / found.steps.mean_us == pytest.approx(0.5551, abs=0.0005)
+    assert found.breakdown_us.copy / found.steps.mean_us == pytest.approx(0.0108, abs=0.0006)
+    assert found.idle_us["dataloader"] / found.steps.mean_us == pytest.approx(0.3337, abs=0.02)
+    assert found.findings[0].code == "dataloader-starvation"
+    published = [187_948, 175_153]
+    assert [round(row.wall_us) for row in found.step_rows[:2]] == published
+
+
+@pytest.mark.parametrize("path", kineto_files())
+def test_parts_sum_to_the_step(path: str) -> None:
+    found = diagnosis(path)
+    parts = found.breakdown_us
+    whole = parts.compute + parts.communication + parts.copy + parts.idle
+    assert whole == pytest.approx(found.steps.mean_us, rel=1e-9)
+    assert sum(found.idle_us.values()) == pytest.approx(parts.idle, rel=1e-9, abs=1e-6)
+    for row in found.step_rows:
+        assert sum(row.idle_us.values()) == pytest.approx(row.breakdown_us.idle, abs=1e-3)
+
+
+def test_gpu_bound_training_raises_no_warning() -> None:
+    path = "hta/ns_resolution_trace/rank-0.Apr_03_18_51_38.1102.pt.trace.json.gz"
+    assert share(path, "compute") > 0.95
+    assert "launch-bound" not in warnings(path)
+    assert "host-sync-in-step" not in warnings(path)
+    assert "dataloader-starvation" not in warnings(path)
+
+
+def test_qwen_inference_is_gpu_bound() -> None:
+    path = "h100/Qwen_Qwen1.5-0.5B-Chat__1016005.json.gz"
+    assert share(path, "compute") == pytest.approx(0.915, abs=0.01)
+    assert warnings(path) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "idle"),
+    [
+        ("h100/gaunernst_bert-small-uncased__1016001.json.gz", 0.92),
+        ("h100/Falconsai_nsfw_image_detection__1016002.json.gz", 0.84),
+        ("h100/small_transformer_training.pt.trace.json.gz", 0.86),
+        ("b200/eager_trace.json.gz", 0.863),
+    ],
+)
+def test_launch_bound_traces(path: str, idle: float) -> None:
+    assert share(path, "idle") == pytest.approx(idle, abs=0.015)
+    assert diagnosis(path).findings[0].code == "launch-bound"
+
+
+def test_mi300x_waits_for_communication() -> None:
+    path = "mi300x/resnet_act_checkpoint.json.gz"
+    assert share(path, "idle") == pytest.approx(0.03, abs=0.01)
+    assert share(path, "communication") == pytest.approx(0.66, abs=0.03)
+    assert diagnosis(path).findings[0].code == "exposed-communication"
+    assert diagnosis(path).framework.parallelism == ["DDP"]
+
+
+def test_batch_sweep_is_host_bound_and_busier_with_batch() -> None:
+    paths = [f"batch_sweep_a100/batch_{n}.pt.trace.json.gz" for n in (2, 32, 256)]
+    compute = [share(path, "compute") for path in paths]
+    assert compute == sorted(compute)
+    spans = [diagnosis(path).steps.mean_us for path in paths]
+    assert max(spans) < 1.06 * min(spans)
+    assert all(share(path, "idle") > 0.8 for path in paths)
+
+
+def test_first_and_last_rank_of_dlrm() -> None:
+    late, waiting = (f"dlrm_8rank_v100/rank{r}.pt.trace.json.gz" for r in (7, 1))
+    comm = [c.total_us for c in diagnosis(late).collectives], [
+        c.total_us for c in diagnosis(waiting).collectives
+    ]
+    assert sum(comm[0]) == pytest.approx(1_700, rel=0.05)
+    assert sum(comm[1]) == pytest.approx(11_300, rel=0.05)
+
+
+def test_no_kernels_is_said_and_nothing_is_claimed() -> None:
+    found = diagnosis("edge/no_kernels_a100.json.gz")
+    assert found.device.kind == "none"
+    assert found.idle_us["unobserved_gpu_work"] == pytest.approx(found.steps.mean_us)
+    assert any("No GPU activity was recorded" in note for note in found.fidelity.notes)
+    assert found.findings == []
+
+
+def test_cpu_only_is_said() -> None:
+    found = diagnosis("hta/cpu_only/rank-34.Jul_15_10_52_41.1074.pt.trace.json.gz")
+    assert found.device.kind == "cpu"
+    assert found.source.rank == 34
+    assert any("no GPU work" in note for note in found.fidelity.notes)
+
+
+def test_sampled_trace_is_mostly_unexplained() -> None:
+    found = diagnosis("hta/timeline_analysis/sampled_rank-0.json.gz")
+    assert found.fidelity.unknown_share > 0.25
+
+
+def test_steps_are_found_without_marks() -> None:
+    found = diagnosis("edge/no_profiler_step_2021.pt.trace.json.gz")
+    assert found.steps.marker == "detected"
+    assert found.steps.count == 5
+    assert found.framework.optimizer is not None
