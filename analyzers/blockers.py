@@ -21,7 +21,7 @@ from perfkit.analyzers.steps import Windows
 from perfkit.model.cause import Cause
 from perfkit.model.trace import Int8s, Int64s
 
-_WORKERS = re.compile(r"enumerate\(DataLoader\)#_MultiProcessing")
+_WORKERS = re.compile(r"enumerate\(DataLoader\)#\w*MultiProcessing")
 _READY_NS = 200_000  # a batch that was ready is handed over well within this
 _LOSS = -2
 _BLOCKING = (Cause.SYNC, Cause.COPY, Cause.ALLOCATOR)

@@ -17,12 +17,15 @@ from perfkit.model.trace import Int64s, Trace
 _MOST_MISSING = 0.05  # of a step's launches without a GPU record
 _FEWEST_OPERATIONS = 0.8  # of the median step's; the share at which kineto's own viewer cuts
 _MOST_STARTUP = 0.10  # of a step's wall time in start-up work
+_SLOW_FIRST = 1.5  # times the usual step: workers start, libraries tune, memory pools grow
+_FEWEST_TO_COMPARE = 4
 
 
 def with_exclusions(windows: Windows, times: StepTimes, trace: Trace, calls: Launches) -> Windows:
     """The windows with the steps named that must not enter the means; one always remains."""
     reasons = {
         **_cut(windows, trace, calls),
+        **_slow_first(times),
         **_started(times),
     }
     if len(reasons) >= len(windows):
@@ -37,6 +40,17 @@ def _started(times: StepTimes) -> dict[int, str]:
     usual = float(np.median(share))
     steps = np.flatnonzero(share > max(_MOST_STARTUP, 2 * usual))
     return dict.fromkeys(steps.tolist(), "carries start-up work (profiler, driver or compilation)")
+
+
+def _slow_first(times: StepTimes) -> dict[int, str]:
+    if len(times.wall) < _FEWEST_TO_COMPARE:
+        return {}
+    ratio = float(times.wall[0]) / max(float(np.median(times.wall[1:])), 1.0)
+    return (
+        {0: f"is the first and {ratio:.1f} times as long as the usual"}
+        if ratio > _SLOW_FIRST
+        else {}
+    )
 
 
 def _cut(windows: Windows, trace: Trace, calls: Launches) -> dict[int, str]:

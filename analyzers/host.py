@@ -20,6 +20,7 @@ NONE = -1
 _STEP = re.compile(r"ProfilerStep")
 DATALOADER = re.compile(
     r"enumerate\(Data(Loader|Pipe)\)#|torch/utils/data/dataloader\.py\(\d+\): __next__"
+    r"|\.(train|val)_dataloader_next|\bfetch_next_batch\b"
 )
 _ANNOTATED = (
     (Cause.GC, re.compile(r"Python GC")),

@@ -15,9 +15,10 @@ import numpy as np
 from perfkit.analyzers.blockers import GENERIC, Blockers, blockers, claims
 from perfkit.analyzers.gpu import GpuWork
 from perfkit.analyzers.host import CODE, Host, Timeline, timeline
-from perfkit.analyzers.intervals import split, union
+from perfkit.analyzers.intervals import Intervals, split
 from perfkit.analyzers.launches import Launches
 from perfkit.analyzers.steps import Windows
+from perfkit.analyzers.unrecorded import unrecorded
 from perfkit.model.cause import Cause
 from perfkit.model.trace import Bools, Int8s, Int32s, Int64s, Trace
 
@@ -86,7 +87,7 @@ def idle_pieces(
     threads = np.unique(gaps.thread[gaps.has_launch]).tolist()
     lines = {thread: timeline(host, thread) for thread in threads}
     pieces = _sorted(_device_pieces(calls, gaps), *_host_pieces(gaps, lines))
-    pieces = _unobserved(pieces, _suspicious(trace, work, calls, windows))
+    pieces = _unobserved(pieces, unrecorded(trace, work, calls, int(windows.end[-1])))
     found = blockers(host, work, threads)
     pieces = _charged(pieces, found, windows)
     return _inside(pieces.cut(windows.edges), windows)
@@ -188,46 +189,11 @@ def _within_one_launch(calls: Launches, gaps: _Gaps) -> Bools:
     return (gaps.op > 0) & gaps.has_launch & (before == calls.call[gaps.op])
 
 
-def _suspicious(
-    trace: Trace, work: GpuWork, calls: Launches, windows: Windows
-) -> tuple[Int64s, Int64s]:
-    """Times in which a launch without a GPU record may have run.
-
-    It ran after what was launched before it on its stream and before what was launched after it.
-    """
-    orphans = calls.orphans
-    order = np.lexsort((work.start, trace.lane[work.rows]))
-    lane, call = trace.lane[work.rows][order], calls.call[order]
-    same = lane[1:] == lane[:-1]
-    end_before = np.concatenate(([0], np.where(same, work.end[order][:-1], 0)))[: len(order)]
-    call_before = np.concatenate(([-1], np.where(same, call[:-1], -1)))[: len(order)]
-    low = np.searchsorted(orphans, call_before, side="right")
-    hit = np.flatnonzero((np.searchsorted(orphans, call) > low) & (call >= 0))
-    start = np.maximum(end_before[hit], trace.ts[orphans[low[hit]]])
-    ends = work.start[order][hit]
-    return _with_tail(trace, orphans, calls, start, ends, int(windows.end[-1]))
-
-
-def _with_tail(
-    trace: Trace, orphans: Int64s, calls: Launches, start: Int64s, end: Int64s, horizon: int
-) -> tuple[Int64s, Int64s]:
-    """And from the first launch behind the last recorded one to the end."""
-    behind = orphans[
-        orphans > max([-1, *calls.call.tolist()[-1:], int(calls.call.max(initial=-1))])
-    ]
-    if len(behind):
-        start, end = np.append(start, trace.ts[behind[0]]), np.append(end, horizon)
-    found = union(start, end)
-    return found.start, found.end
-
-
-def _unobserved(pieces: Pieces, where: tuple[Int64s, Int64s]) -> Pieces:
-    start, end = where
-    if not len(start):
+def _unobserved(pieces: Pieces, where: Intervals) -> Pieces:
+    if not len(where):
         return pieces
-    pieces = pieces.cut(np.sort(np.concatenate(where)))
-    at = np.searchsorted(start, pieces.start, side="right") - 1
-    hit = (at >= 0) & (pieces.start < end[np.maximum(at, 0)])
+    pieces = pieces.cut(np.unique(np.concatenate((where.start, where.end))))
+    hit = where.covered(pieces.start, pieces.end) > 0
     hit &= pieces.cause != CODE[Cause.UNKNOWN]
     cause = np.where(hit, CODE[Cause.UNOBSERVED], pieces.cause).astype(np.int8)
     return replace(pieces, cause=cause)

@@ -45,20 +45,30 @@ class Intervals:
 
 
 def union(start: Int64s, end: Int64s) -> Intervals:
-    """The union of any intervals; empty ones vanish and touching ones join."""
+    """The union of any intervals; empty ones vanish."""
     return union_and_first(start, end)[0]
 
 
-def union_and_first(start: Int64s, end: Int64s) -> tuple[Intervals, Int64s]:
-    """The union, and the position of the interval that begins each of its parts."""
+def union_and_first(start: Int64s, end: Int64s, slack: int = 0) -> tuple[Intervals, Int64s]:
+    """The union, and the position of the interval that begins each of its parts.
+
+    Touching intervals stay apart, and so do those that overlap by no more than `slack`.
+    """
     rows = np.flatnonzero(end > start)
     if not len(rows):
         return Intervals(start[rows], end[rows]), rows
     rows = rows[np.argsort(start[rows], kind="stable")]
     starts, reach = start[rows], np.maximum.accumulate(end[rows])
-    first = np.concatenate(([True], starts[1:] > reach[:-1]))
+    first = np.concatenate(([True], starts[1:] >= reach[:-1] - slack))
     last = np.concatenate((first[1:], [True]))
-    return Intervals(starts[first], reach[last]), rows[first]
+    starts = starts[first]
+    ends = np.minimum(reach[last], np.append(starts[1:], reach[-1]))
+    return _with(Intervals(starts, ends), rows[first])
+
+
+def _with(intervals: Intervals, first: Int64s) -> tuple[Intervals, Int64s]:
+    keep = intervals.end > intervals.start
+    return Intervals(intervals.start[keep], intervals.end[keep]), first[keep]
 
 
 def split(start: Int64s, end: Int64s, cuts: Int64s) -> tuple[Int64s, Int64s, Int64s]:

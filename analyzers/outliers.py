@@ -17,8 +17,11 @@ _FEWEST_FOR_PERIOD = 3
 
 
 def outliers(facts: Facts) -> Outliers | None:
-    """Slow steps among the counted ones; None when there are none or too few steps to tell."""
-    counted = facts.counted
+    """Slow steps among the counted ones; None when there are none or too few steps to tell.
+
+    The last step does not take part: its window runs to the end of the queue, not to a mark.
+    """
+    counted = facts.counted[facts.counted < len(facts.windows) - 1]
     wall = facts.times.wall[counted]
     if len(wall) < _FEWEST_STEPS:
         return None

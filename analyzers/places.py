@@ -20,6 +20,7 @@ _OWN_NAME = (Cause.GC, Cause.PROFILER, Cause.CHECKPOINT, Cause.DATALOADER)
 _CALL_ROLES = (Cause.SYNC, Cause.ALLOCATOR, Cause.COPY, Cause.LAUNCH)
 _NOT_ON_THE_HOST = (Cause.KERNEL_GAP, Cause.UNOBSERVED, Cause.UNKNOWN)
 _LONGEST_NAME = 200
+_ROUNDING_NS = 1_000  # whole microseconds let neighbours overlap by one
 
 
 def places(facts: Facts) -> list[Place]:
@@ -83,7 +84,7 @@ def _candidates(facts: Facts, cause: Cause, thread: int) -> Iterator[Int64s]:
 
 def _covering(facts: Facts, rows: Int64s, times: Int64s) -> Int64s:
     """The outermost of these events open at each time, -1 for none."""
-    intervals, first = union_and_first(facts.trace.ts[rows], facts.trace.end[rows])
+    intervals, first = union_and_first(facts.trace.ts[rows], facts.trace.end[rows], _ROUNDING_NS)
     at = np.searchsorted(intervals.start, times, side="right") - 1
     inside = (at >= 0) & (times < np.append(intervals.end, 0)[at])
     return np.where(inside, np.append(rows[first], -1)[at], -1)
