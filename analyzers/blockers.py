@@ -17,6 +17,7 @@ import numpy as np
 
 from perfkit.analyzers.gpu import GpuWork
 from perfkit.analyzers.host import CODE, Host
+from perfkit.analyzers.names import matching
 from perfkit.analyzers.steps import Windows
 from perfkit.model.cause import Cause
 from perfkit.model.trace import Int8s, Int64s
@@ -58,8 +59,7 @@ def blockers(host: Host, work: GpuWork, threads: list[int]) -> Blockers:
 
 
 def _losses(host: Host) -> Int64s:
-    names = [i for i, name in enumerate(host.trace.names) if _WORKERS.match(name)]
-    waits = host.rows[np.isin(host.trace.name[host.rows], names)]
+    waits = host.rows[matching(host.trace, _WORKERS)[host.trace.name[host.rows]]]
     return host.trace.end[waits[host.trace.dur[waits] > _READY_NS]]
 
 

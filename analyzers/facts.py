@@ -41,7 +41,9 @@ class Facts:
 
     def in_counted(self, times: Int64s) -> Bools:
         """Whether each time lies in a counted step."""
-        return np.isin(step_of(times, self.windows), self.counted)
+        counts = np.zeros(len(self.windows) + 1, dtype=np.bool_)
+        counts[self.counted] = True
+        return counts[step_of(times, self.windows)]  # -1, outside, is the last entry
 
     def per_step_us(self, nanoseconds: int | float | np.generic) -> float:
         """A sum over the counted steps as microseconds per step."""

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 
-import numpy as np
-
 from perfkit.analyzers.facts import Facts
 from perfkit.analyzers.kernels import low_precision_share
+from perfkit.analyzers.names import LONGEST, used
 from perfkit.model.diagnosis import Framework, Kernel
 from perfkit.model.trace import Kind
 
@@ -31,8 +30,7 @@ _GRAPH_LAUNCH = re.compile(r"(cuda|hip)GraphLaunch")
 def framework(facts: Facts, kernels: list[Kernel]) -> Framework:
     """Parallelism, loader, optimizer, compilation: each by the names only it leaves."""
     trace = facts.trace
-    used = np.unique(trace.name[trace.kind != Kind.GPU_ANNOTATION])
-    names = [trace.names[i][:200] for i in used.tolist()]
+    names = [trace.names[i][:LONGEST] for i in used(trace, trace.kind != Kind.GPU_ANNOTATION)]
     return Framework(
         parallelism=[label for label, pattern in _PARALLELISM if _any(pattern, names)],
         data_loader=_group(_LOADER, names),

@@ -9,6 +9,7 @@ import numpy as np
 
 from perfkit.analyzers.intervals import Intervals, union
 from perfkit.analyzers.kernel_names import kind_of
+from perfkit.analyzers.names import used
 from perfkit.model.kernel import KernelKind
 from perfkit.model.trace import Bools, Int64s, Kind, Trace
 
@@ -91,7 +92,8 @@ def _busiest(devices: Int64s, dur: Int64s) -> int:
 def _communication(trace: Trace, rows: Int64s) -> Bools:
     """By name, and by the arguments that only collectives have."""
     is_kernel = trace.kind[rows] == Kind.KERNEL
-    used = np.unique(trace.name[rows[is_kernel]])
-    named = [i for i in used.tolist() if kind_of(trace.names[i]) is KernelKind.COMMUNICATION]
+    named = np.zeros(len(trace.names), dtype=np.bool_)
+    for i in used(trace, rows[is_kernel]):
+        named[i] = kind_of(trace.names[i]) is KernelKind.COMMUNICATION
     told = np.isin(trace.row[rows], trace.collectives.row)
-    return np.asarray(is_kernel & (np.isin(trace.name[rows], named) | told))
+    return np.asarray(is_kernel & (named[trace.name[rows]] | told))

@@ -10,8 +10,9 @@ import numpy as np
 from perfkit.analyzers.gpu import GpuWork
 from perfkit.analyzers.intervals import Intervals, union_and_first
 from perfkit.analyzers.launches import LAUNCH_CALL, Launches
+from perfkit.analyzers.names import LONGEST, matching, used
 from perfkit.model.cause import Cause
-from perfkit.model.trace import Bools, Int8s, Int32s, Int64s, Kind, Trace
+from perfkit.model.trace import Int8s, Int32s, Int64s, Kind, Trace
 
 CAUSES = tuple(Cause)
 CODE = {cause: code for code, cause in enumerate(CAUSES)}
@@ -82,13 +83,7 @@ class Host:
 def host_events(trace: Trace, work: GpuWork, calls: Launches) -> Host:
     """Every host event that says something about why its thread launches nothing."""
     code = _codes_by_name(trace)
-    blocking = _blocking_copies(trace, work, calls)
-    waits = (trace.kind == Kind.RUNTIME) & np.isin(trace.corr, trace.corr[blocking])
-    waits &= code == CODE[Cause.LAUNCH]
-    code[waits] = CODE[Cause.COPY]
-    values = blocking[_is_value(trace, blocking)]
-    on_values = np.isin(trace.corr, trace.corr[values]) & (code == CODE[Cause.COPY])
-    code[on_values] = CODE[Cause.SYNC]
+    _mark_blocking_copies(code, trace, work, calls)
     quick = np.isin(code, (CODE[Cause.LAUNCH], CODE[Cause.DISPATCH]))
     first_use = quick & (trace.kind == Kind.RUNTIME) & (trace.dur >= _FIRST_USE_NS)
     code[first_use] = CODE[Cause.COMPILE]
@@ -101,15 +96,14 @@ def _codes_by_name(trace: Trace) -> Int8s:
     code = np.full(len(trace), NONE, dtype=np.int8)
     for kind in (Kind.OPERATOR, Kind.ANNOTATION, Kind.PYTHON, Kind.RUNTIME, Kind.OVERHEAD):
         rows = np.flatnonzero(trace.kind == kind)
-        used = np.unique(trace.name[rows])
         table = np.full(len(trace.names), NONE, dtype=np.int8)
-        table[used] = [_code(kind, trace.names[i]) for i in used.tolist()]
+        for i in used(trace, rows):
+            table[i] = _code(kind, trace.names[i][:LONGEST])
         code[rows] = table[trace.name[rows]]
     return code
 
 
 def _code(kind: Kind, name: str) -> int:
-    name = name[:200]
     if kind is Kind.RUNTIME:
         return _first(_CALLS, name, CODE[Cause.DISPATCH])
     if kind is Kind.OVERHEAD:
@@ -130,30 +124,15 @@ def _first(table: tuple[tuple[Cause, re.Pattern[str]], ...], name: str, default:
     return next((CODE[cause] for cause, pattern in table if pattern.search(name)), default)
 
 
-def _blocking_copies(trace: Trace, work: GpuWork, calls: Launches) -> Int64s:
+def _mark_blocking_copies(code: Int8s, trace: Trace, work: GpuWork, calls: Launches) -> None:
     """Copies between pageable memory and the device hold the launching thread until done."""
-    rows = work.rows[(trace.kind[work.rows] == Kind.MEMCPY) & (calls.call >= 0)]
-    pageable = _names_matching(trace, rows, _PAGEABLE)
-    return rows[pageable | _launched_by_copy(trace, rows)]
-
-
-def _launched_by_copy(trace: Trace, rows: Int64s) -> Bools:
-    """Copies that a call which always blocks, such as cudaMemcpy, started."""
-    pattern = dict(_CALLS)[Cause.COPY]
-    blocking = np.array([bool(pattern.match(name)) for name in trace.names], dtype=np.bool_)
-    starters = (trace.kind == Kind.RUNTIME) & blocking[trace.name]
-    return np.isin(trace.corr[rows], trace.corr[starters])
-
-
-def _is_value(trace: Trace, rows: Int64s) -> Bools:
+    copies = np.flatnonzero((trace.kind[work.rows] == Kind.MEMCPY) & (calls.call >= 0))
+    rows, call = work.rows[copies], calls.call[copies]
+    pageable = matching(trace, _PAGEABLE)[trace.name[rows]] & (code[call] == CODE[Cause.LAUNCH])
+    code[call[pageable]] = CODE[Cause.COPY]
     small = (trace.bytes[rows] >= 0) & (trace.bytes[rows] <= _A_VALUE_BYTES)
-    return small & _names_matching(trace, rows, _TO_HOST)
-
-
-def _names_matching(trace: Trace, rows: Int64s, pattern: re.Pattern[str]) -> Bools:
-    used = np.unique(trace.name[rows])
-    matching = [i for i in used.tolist() if pattern.search(trace.names[i])]
-    return np.isin(trace.name[rows], matching)
+    value = small & matching(trace, _TO_HOST)[trace.name[rows]] & (code[call] == CODE[Cause.COPY])
+    code[call[value]] = CODE[Cause.SYNC]
 
 
 def _threads(trace: Trace) -> Int32s:

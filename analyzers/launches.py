@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from perfkit.analyzers.gpu import GpuWork
+from perfkit.analyzers.names import matching
 from perfkit.model.trace import Int64s, Kind, Trace
 
 LAUNCH_CALL = re.compile(r"Launch|Memcpy|Memset")
@@ -38,6 +39,5 @@ def launches(trace: Trace, work: GpuWork) -> Launches:
 
 
 def _orphans(trace: Trace, calls: Int64s) -> Int64s:
-    leaves = np.array([bool(_LEAVES_A_RECORD.search(name)) for name in trace.names], dtype=np.bool_)
-    calls = np.sort(calls[leaves[trace.name[calls]]]) if len(calls) else calls
+    calls = np.sort(calls[matching(trace, _LEAVES_A_RECORD)[trace.name[calls]]])
     return calls[~np.isin(trace.corr[calls], trace.corr[trace.is_gpu_work])]

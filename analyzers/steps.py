@@ -9,12 +9,13 @@ import numpy as np
 
 from perfkit.analyzers.gpu import GpuWork
 from perfkit.analyzers.launches import Launches
+from perfkit.analyzers.names import matching
 from perfkit.analyzers.repeats import repeats
 from perfkit.model.diagnosis import Excluded, Marker
 from perfkit.model.trace import Int64s, Kind, Trace
 
-_STEP = re.compile(r"ProfilerStep#(\d+)$")
-_OPTIMIZER = re.compile(r"Optimizer\.step#.*\.step$")
+_STEP = re.compile(r"^ProfilerStep#(\d{1,15})$")
+_OPTIMIZER = re.compile(r"^Optimizer\.step#.*\.step$")
 
 
 @dataclass(frozen=True)
@@ -54,14 +55,18 @@ def steps(trace: Trace, work: GpuWork, calls: Launches) -> Windows:
 
 def _marks(trace: Trace) -> tuple[Int64s, Int64s] | None:
     """(rows, step numbers) of the ProfilerStep marks in order of time."""
-    number = {i: int(m[1]) for i, n in enumerate(trace.names) if (m := _STEP.match(n))}
-    is_mark = np.isin(trace.name, list(number)) & (trace.kind != Kind.GPU_ANNOTATION)
-    rows = np.flatnonzero(is_mark)
+    rows = _host_marks(trace, _STEP)
     if not len(rows):
         return None
-    numbers = np.array([number[i] for i in trace.name[rows].tolist()], dtype=np.int64)
+    found = (_STEP.search(trace.names[i]) for i in trace.name[rows].tolist())
+    numbers = np.array([int(match[1]) for match in found if match], dtype=np.int64)
     first = np.sort(np.unique(numbers, return_index=True)[1])
     return rows[first], numbers[first]
+
+
+def _host_marks(trace: Trace, pattern: re.Pattern[str]) -> Int64s:
+    on_host = trace.kind != Kind.GPU_ANNOTATION
+    return np.flatnonzero(matching(trace, pattern)[trace.name] & on_host)
 
 
 def _from_marks(
@@ -87,9 +92,7 @@ def _last_work(trace: Trace, work: GpuWork, calls: Launches, start: int, end: in
 
 def _from_optimizer(trace: Trace) -> Windows | None:
     """An iteration ends where the first optimizer's step returns."""
-    named = [i for i, name in enumerate(trace.names) if _OPTIMIZER.match(name)]
-    is_mark = np.isin(trace.name, named) & (trace.kind != Kind.GPU_ANNOTATION)
-    rows = np.flatnonzero(is_mark)
+    rows = _host_marks(trace, _OPTIMIZER)
     rows = rows[trace.name[rows] == trace.name[rows[0]]] if len(rows) else rows
     if len(rows) < 3:
         return None

@@ -10,6 +10,7 @@ import numpy as np
 from perfkit.analyzers.facts import Facts
 from perfkit.analyzers.host import CODE
 from perfkit.analyzers.intervals import union
+from perfkit.analyzers.names import used
 from perfkit.model.cause import Cause
 from perfkit.model.diagnosis import Collective, Copy, Overlap
 from perfkit.model.trace import Int64s, Kind
@@ -41,7 +42,7 @@ def copies(facts: Facts) -> list[Copy]:
     """Copies by direction and kind of memory, longest first."""
     rows = _counted(facts, (Kind.MEMCPY, Kind.MEMSET))
     groups: dict[tuple[str, str], list[int]] = {}
-    for name in np.unique(facts.trace.name[rows]).tolist():
+    for name in used(facts.trace, rows):
         groups.setdefault(_direction_and_memory(facts.trace.names[name]), []).append(name)
     found = [
         _copy(facts, key, rows[np.isin(facts.trace.name[rows], names)])

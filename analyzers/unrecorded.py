@@ -9,6 +9,7 @@ import numpy as np
 from perfkit.analyzers.gpu import GpuWork
 from perfkit.analyzers.intervals import Intervals, union
 from perfkit.analyzers.launches import Launches
+from perfkit.analyzers.names import matching
 from perfkit.model.trace import Int64s, Kind, Trace
 
 _DRAINS = re.compile(r"(cuda|hip|cu)(Device|Stream|Ctx)Synchronize")
@@ -49,7 +50,6 @@ def _on_stream(
 
 def _finished_by(trace: Trace, orphans: Int64s, horizon: int) -> Int64s:
     """End of the first synchronization that starts after each launch."""
-    drains = np.array([bool(_DRAINS.match(name)) for name in trace.names], dtype=np.bool_)
-    rows = np.flatnonzero((trace.kind == Kind.RUNTIME) & drains[trace.name])
+    rows = np.flatnonzero((trace.kind == Kind.RUNTIME) & matching(trace, _DRAINS)[trace.name])
     at = np.searchsorted(trace.ts[rows], trace.ts[orphans])
     return np.append(trace.end[rows], horizon)[at]
