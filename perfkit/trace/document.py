@@ -10,7 +10,7 @@ import msgspec
 
 from perfkit.errors import PerfkitError
 from perfkit.model.trace import Device, TraceInfo
-from perfkit.trace.events import EVENT_BOUNDARY, clean
+from perfkit.trace.events import EVENT_BOUNDARY, UNREADABLE, clean, is_event
 
 BLOCK_BYTES = 8 << 20
 _LAST_BYTES = 64 << 10  # the end of the list is searched for here, so it stays small
@@ -18,6 +18,8 @@ _LARGEST_HEADER = 64 << 20
 _LIST_START = re.compile(rb'"traceEvents"\s*:\s*\[')
 _LOG_LINES = re.compile(rb'"(?:INFO|WARNING|ERROR)"\s*:\s*\[.*?"\s*\]\s*,?', re.DOTALL)
 _LARGEST_VALUE = 4096
+_BLANK = b"\xef\xbb\xbf \t\r\n"  # with the byte order mark
+_TRIES = 1000
 
 
 def header_and_blocks(path: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -37,7 +39,7 @@ def _header(path: str, stream: Iterator[bytes]) -> tuple[bytes, bytes]:
         text += chunk
         start = _list_start(text)
         if start is not None:
-            return text[:start], text[start:]
+            return text[:start].lstrip(_BLANK), text[start:]
         if len(text) > _LARGEST_HEADER:
             break
     if not text.strip():
@@ -50,7 +52,7 @@ def _header(path: str, stream: Iterator[bytes]) -> tuple[bytes, bytes]:
 
 def _list_start(text: bytes) -> int | None:
     """Where events begin; a root that is a list of events counts."""
-    if text.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
+    if text.lstrip(_BLANK).startswith(b"["):
         return text.index(b"[") + 1
     found = _LIST_START.search(text)
     return found.end() if found else None
@@ -68,13 +70,28 @@ def _blocks(text: bytes, stream: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _cut(text: bytes, at: int) -> tuple[bytes, bytes]:
-    """Split after the last whole event that ends before `at`."""
-    while (brace := text.rfind(b"}", 0, max(at, 0))) >= 0:
-        boundary = EVENT_BOUNDARY.match(text, brace + 1)
-        if boundary:
-            return text[: boundary.start()], text[boundary.end() :]
-        at = brace
+    """Split after the last whole event that ends before `at`; nothing before it if none does.
+
+    Arguments may hold what looks like a boundary, so an event must stand before it. In a file of
+    broken events none does, and any boundary has to do.
+    """
+    last = later = None
+    for tries, boundary in enumerate(_boundaries(text, at)):
+        last = last or boundary
+        if later and is_event(text[boundary.end() : later.start()]):
+            return text[: later.start()], text[later.start() :]
+        if tries == _TRIES:
+            return text[: last.start()], text[last.start() :]
+        later = boundary
     return b"", text
+
+
+def _boundaries(text: bytes, at: int) -> Iterator[re.Match[bytes]]:
+    """Places before `at` that look like the end of an event, from the last one back."""
+    while (at := text.rfind(b"}", 0, max(at, 0))) >= 0:
+        boundary = EVENT_BOUNDARY.match(text, at + 1)
+        if boundary:
+            yield boundary
 
 
 def metadata_of(header: bytes, tail: bytes) -> dict[str, Any]:
@@ -85,7 +102,7 @@ def metadata_of(header: bytes, tail: bytes) -> dict[str, Any]:
     for mend in (bytes, clean, _without_logs):
         try:
             value = msgspec.json.decode(mend(text))
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             continue
         return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
     return _pick_known(text)
@@ -104,7 +121,7 @@ def _pick_known(text: bytes) -> dict[str, Any]:
         if match:
             try:
                 found[key.decode()] = msgspec.json.decode(match[1])
-            except msgspec.MsgspecError:
+            except UNREADABLE:
                 continue
     return found
 

@@ -54,20 +54,33 @@ class Block:
 
 
 _decode = msgspec.json.Decoder(list[Event]).decode
-_decode_one = msgspec.json.Decoder(Event).decode
+_decode_elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+# Broken syntax, broken UTF-8, and nesting without end.
+UNREADABLE = (ValueError, RecursionError)
 
 EVENT_BOUNDARY = re.compile(
     rb'(?<=\})\s*,\s*(?=\{\s*"(?:ph|name|cat|pid|tid|ts|dur|args|id|bp|s)")'
 )
-_LIST_END = re.compile(rb'(?:(?<=\})|\A)\s*,?\s*\](?=\s*(?:,\s*"|\}\s*\Z|\Z))')
+# Possessive, or a run of blanks would cost its square.
+_LIST_END = re.compile(rb'(?:(?<=\})|\A)\s*+(?:,\s*+)?\](?=\s*(?:,\s*"|\}\s*\Z|\Z))')
 _CONTROL = bytes(32 if byte < 32 or byte == 127 else byte for byte in range(256))
-# Writers print inf, nan and N/A bare, and `-1.-500` for a negative time.
-_NOT_JSON = re.compile(rb"(?<=:)\s*(?:-?(?:inf(?:inity)?|nan|n/a)\b|-?\d+\.-\d+)", re.IGNORECASE)
+# Writers print inf, nan and N/A bare, and `-1.-500` for a negative time. In a list only Python's
+# spelling counts, since names may hold a list of words.
+_NOT_JSON = re.compile(
+    rb'(?<=":)\s*+(?i:-?(?:inf(?:inity)?|nan|n/a)|-?\d+\.-\d+)(?=\s*[,}])'
+    rb"|(?<=[\[,])\s*+(?:NaN|-?Infinity)(?=\s*[,\]])"
+)
+_SURROGATE = re.compile(
+    rb"(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
+)
 _STRING_VALUE = re.compile(
     rb'("[^"\\\n]{1,80}"\s*:\s*")(.*?)("\s*(?:\}|,\s*"[^"\\\n]{1,80}"\s*:))', re.DOTALL
 )
 _BARE_QUOTE = re.compile(rb'(?<!\\)"')
-_LONGEST_REPAIR = 1 << 20
+_ESCAPE = re.compile(rb'(\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))|\\')
+_LONGEST_REPAIR = 64 << 10
+_LONGEST_EVENT = 1 << 20
 
 
 def read_block(text: bytes) -> Block:
@@ -78,118 +91,173 @@ def read_block(text: bytes) -> Block:
         return block
     try:
         block.events = _decode(b"[" + text + b"]")
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         _read_damaged(text, block)
     return block
 
 
 def _read_damaged(text: bytes, block: Block) -> None:
     cleaned = clean(text)
+    replaced = sum(1 for _ in _NOT_JSON.finditer(text))
     try:
         block.events = _decode(b"[" + cleaned + b"]")
-        block.repaired = 1 + sum(1 for _ in _NOT_JSON.finditer(text))
-    except msgspec.MsgspecError:
-        _read_pieces(EVENT_BOUNDARY.split(cleaned), block)
+        block.repaired = max(replaced, 1)
+    except UNREADABLE:
+        block.repaired = replaced
+        _Pieces(block).read(EVENT_BOUNDARY.split(cleaned))
 
 
 def clean(text: bytes) -> bytes:
-    """`text` with control characters, broken UTF-8 and values that are not JSON replaced."""
+    """`text` with control characters, broken Unicode and values that are not JSON replaced."""
     valid = text.translate(_CONTROL).decode("utf-8", "replace").encode()
-    return _NOT_JSON.sub(b" null", valid)
+    whole = _SURROGATE.sub(lambda m: m[1] or rb"\ufffd", valid)
+    return _NOT_JSON.sub(b" null", whole)
 
 
-def _read_pieces(pieces: Sequence[bytes], block: Block) -> None:
-    """Decode by halves, so that one bad event costs only itself."""
-    if block.tail is not None:
-        block.tail += b",".join(pieces)
-        return
-    if len(pieces) == 1:
-        _read_piece(pieces[0], block)
-        return
+def is_event(text: bytes) -> bool:
+    """Whether the text is one or more whole events as writers mean them."""
     try:
-        block.events += _decode(b"[" + b",".join(pieces) + b"]")
-    except msgspec.MsgspecError:
-        half = len(pieces) // 2
-        _read_pieces(pieces[:half], block)
-        _read_pieces(pieces[half:], block)
-
-
-def _read_piece(piece: bytes, block: Block) -> None:
-    if _take(_decode_one, piece, block) or _ends_list(piece, block):
-        return
-    mended = any(_take(how, piece, block) for how in (_decode_quotes, _decode_loose))
-    block.repaired += mended
-    block.unreadable += not mended
-
-
-def _take(how: Callable[[bytes], Event], piece: bytes, block: Block) -> bool:
-    try:
-        block.events.append(how(piece))
-    except (msgspec.MsgspecError, ValueError):
+        return bool(_decode(b"[" + text + b"]"))
+    except UNREADABLE:
         return False
-    return True
 
 
-def _ends_list(piece: bytes, block: Block) -> bool:
-    """Whether the piece is the list's last event and the text behind the list."""
-    for end in _LIST_END.finditer(piece):
-        event = piece[: end.start()]
-        if not event.strip() or any(_take(how, event, block) for how in _ALL_WAYS):
-            block.tail = piece[end.end() :]
+@dataclass
+class _Pieces:
+    """The pieces of a damaged block; `open` is an event that what looked like a boundary cut."""
+
+    block: Block
+    open: bytes = b""
+
+    def read(self, pieces: Sequence[bytes]) -> None:
+        """Decode what can be decoded, and count the rest."""
+        self._read(pieces)
+        self._give_up()
+
+    def _read(self, pieces: Sequence[bytes]) -> None:
+        """Decode by halves, so that one bad event costs only itself."""
+        if self.block.tail is not None:
+            self.block.tail += b"," + b",".join(pieces)
+        elif len(pieces) == 1:
+            self._read_piece(pieces[0])
+        elif self._take(_decode, b",".join(pieces)):
+            self._give_up()
+        else:
+            half = len(pieces) // 2
+            self._read(pieces[:half])
+            self._read(pieces[half:])
+
+    def _read_piece(self, piece: bytes) -> None:
+        if self._understood(piece):
+            self._give_up()
+            return
+        whole = self.open + b"," + piece if self.open else piece
+        if self.open and self._understood(whole):
+            self.open = b""
+            return
+        self.open = whole
+        if len(whole) > _LONGEST_EVENT or whole.count(b"[") <= whole.count(b"]"):
+            self._give_up()
+
+    def _give_up(self) -> None:
+        self.block.unreadable += bool(self.open)
+        self.open = b""
+
+    def _understood(self, piece: bytes) -> bool:
+        if self._take(_decode, piece) or self._ends_list(piece):
             return True
-    return False
+        mended = any(self._take(how, piece) for how in _REPAIRS)
+        self.block.repaired += mended
+        return mended
+
+    def _take(self, how: Callable[[bytes], list[Event]], piece: bytes) -> bool:
+        try:
+            self.block.events += how(b"[" + piece + b"]")
+        except UNREADABLE:
+            return False
+        return True
+
+    def _ends_list(self, piece: bytes) -> bool:
+        """Whether the piece is the list's last event and the text behind the list."""
+        for end in _LIST_END.finditer(piece):
+            event = piece[: end.start()]
+            if not event.strip() or any(self._take(how, event) for how in (_decode, *_REPAIRS)):
+                self.block.tail = piece[end.end() :]
+                return True
+        return False
 
 
-def _decode_quotes(piece: bytes) -> Event:
-    """Old writers did not escape quotes inside names."""
-    return _decode_one(_escape_quotes(piece))
+def _decode_quotes(text: bytes) -> list[Event]:
+    """Old writers did not escape quotes and backslashes inside names."""
+    return _decode(_escaped(text))
 
 
-def _decode_loose(piece: bytes) -> Event:
-    """An event whose fields have unexpected types, e.g. numbers as text."""
-    value = msgspec.json.decode(_escape_quotes(piece))
-    if not isinstance(value, dict) or "ph" not in value:
+def _decode_loose(text: bytes) -> list[Event]:
+    """Events whose fields have unexpected types, e.g. numbers as text, between other things."""
+    events = [_loose(element) for element in _decode_elements(_escaped(text))]
+    if not any(events):
         raise ValueError("no event")
-    return _loose(value)
+    return [event for event in events if event]
 
 
-_ALL_WAYS = (_decode_one, _decode_quotes, _decode_loose)
+_REPAIRS = (_decode_quotes, _decode_loose)
 
 
-def _escape_quotes(piece: bytes) -> bytes:
-    if len(piece) > _LONGEST_REPAIR:
-        return piece
-    return _STRING_VALUE.sub(lambda m: m[1] + _BARE_QUOTE.sub(rb"\\u0022", m[2]) + m[3], piece)
+def _escaped(text: bytes) -> bytes:
+    if len(text) > _LONGEST_REPAIR:
+        return text
+    text = _ESCAPE.sub(lambda m: m[1] or b"/", text)
+    return _STRING_VALUE.sub(lambda m: m[1] + _BARE_QUOTE.sub(rb"\\u0022", m[2]) + m[3], text)
 
 
-def _loose(value: dict[str, object]) -> Event:
-    event = Event(ph=str(value["ph"]))
-    for key in ("cat", "name"):
-        setattr(event, key, str(value.get(key, "")))
+def _loose(element: msgspec.Raw) -> Event | None:
+    try:
+        fields = _decode_fields(element)
+    except UNREADABLE:
+        return None
+    phase = _text(fields.get("ph"))
+    if not phase:
+        return None
+    event = Event(ph=phase, cat=_text(fields.get("cat")), name=_text(fields.get("name")))
     for key in ("pid", "tid", "id"):
-        found = value.get(key)
-        setattr(event, key, found if isinstance(found, int) else str(found))
-    event.ts, event.dur = (msgspec.Raw(msgspec.json.encode(value.get(k))) for k in ("ts", "dur"))
-    args = value.get("args")
-    event.args = _loose_args(args) if isinstance(args, dict) else None
+        value = _value(fields.get(key))
+        setattr(event, key, value if type(value) is int else _text(fields.get(key)))
+    event.ts, event.dur = (fields.get(key, msgspec.Raw(b"")) for key in ("ts", "dur"))
+    event.args = _loose_args(fields.get("args"))
     return event
 
 
-def _loose_args(values: dict[str, object]) -> Args:
+def _loose_args(text: msgspec.Raw | None) -> Args | None:
+    try:
+        values = _decode_fields(text or b"null")
+    except UNREADABLE:
+        return None
     args = Args()
     for info in msgspec.structs.fields(Args):
-        value = values.get(info.encode_name)
+        value = _value(values.get(info.encode_name))
         if info.type is str and isinstance(value, str):
             setattr(args, info.name, value)
-        elif info.type is not str and value is not None:
+        elif info.type is not str:
             setattr(args, info.name, to_int(value))
     return args
+
+
+def _text(text: msgspec.Raw | None) -> str:
+    value = _value(text)
+    return "" if value is None else str(value)
+
+
+def _value(text: msgspec.Raw | None) -> object:
+    try:
+        return msgspec.json.decode(text) if text is not None else None
+    except UNREADABLE:
+        return None
 
 
 def to_int(value: object) -> int:
     """A number in any clothing as an int64; -1 when it is none."""
     try:
-        number = int(float(str(value)))
+        number = value if isinstance(value, int) else int(float(str(value)))
     except (ValueError, OverflowError):
         return -1
     return number if -_INT64 <= number < _INT64 else -1

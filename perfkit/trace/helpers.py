@@ -14,6 +14,7 @@ import struct
 import subprocess
 import sys
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -95,7 +96,7 @@ class _Helper:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
         self._waiting: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self._sent: dict[int, bytes] = {}
+        self._sent: deque[tuple[int, bytes]] = deque()  # both threads change it
         self._results: dict[int, BlockColumns] = {}
         self._threads = [threading.Thread(target=t, daemon=True) for t in (self._send, self._read)]
         for thread in self._threads:
@@ -105,7 +106,7 @@ class _Helper:
         """Take the block unless enough are under way or the child is gone."""
         if len(self._sent) >= _IN_FLIGHT or self._process.poll() is not None:
             return False
-        self._sent[number] = text
+        self._sent.append((number, text))
         self._waiting.put(text)
         return True
 
@@ -114,7 +115,7 @@ class _Helper:
         self._waiting.put(None)
         for thread in self._threads:
             thread.join()
-        lost = {number: _work(text) for number, text in self._sent.items()}
+        lost = {number: _work(text) for number, text in self._sent}
         return self._results | lost
 
     def stop(self) -> None:
@@ -138,9 +139,8 @@ class _Helper:
         assert self._process.stdout is not None
         with self._process.stdout as pipe:
             while data := _read(pipe):
-                number = next(iter(self._sent))
-                self._results[number] = pickle.loads(data)
-                del self._sent[number]
+                self._results[self._sent[0][0]] = pickle.loads(data)
+                self._sent.popleft()
 
 
 def serve() -> None:

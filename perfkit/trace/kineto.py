@@ -29,7 +29,7 @@ def read_kineto(path: str, progress: Progress | None = None) -> Trace:
     texts = header_and_blocks(path, source)
     header = next(texts)
     blocks, tail = _until_end(map_blocks(texts))
-    truncated = source.cut_short or tail is None
+    truncated = source.cut_short or not _is_closed(header, tail)
     info = info_of(path, metadata_of(header, tail or b""))
     trace = mended(join(blocks, _with_damage(info, blocks, truncated)))
     if not len(trace):
@@ -50,6 +50,11 @@ def _until_end(results: Iterable[BlockColumns]) -> tuple[list[BlockColumns], byt
         else:
             tail += block.text
     return blocks, tail
+
+
+def _is_closed(header: bytes, tail: bytes | None) -> bool:
+    """Whether the file ends as it should: a killed writer leaves the list or the root open."""
+    return tail is not None and (header.startswith(b"[") or tail.rstrip().endswith(b"}"))
 
 
 def _with_damage(info: TraceInfo, blocks: list[BlockColumns], truncated: bool) -> TraceInfo:

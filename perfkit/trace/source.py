@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -20,6 +21,7 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _BOMB_RATIO = 250
 _BOMB_BYTES = 256 << 20
 _CHUNKS_AHEAD = 3
+_SLICE_BYTES = 16
 
 
 @dataclass
@@ -32,6 +34,7 @@ class ByteSource:
     path: str
     progress: Progress | None = None
     cut_short: bool = False
+    _corrupt: bool = field(default=False, init=False)
 
     def __iter__(self) -> Iterator[bytes]:
         """Yield chunks of a few MB; raises PerfkitError when the file cannot be read."""
@@ -53,29 +56,69 @@ class ByteSource:
                 self.progress(done, total)
 
     def _gunzip(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        made = 0
+        for piece in self._inflated(chunks):
+            made += len(piece)
+            yield piece
+        if self._corrupt:
+            for piece in _without(self._salvaged(), made):
+                made += len(piece)
+                yield piece
+        if self.cut_short and not made:
+            raise PerfkitError(
+                f"{self.path} is a gzip file damaged at its start: copy it again or export it anew."
+            )
+
+    def _salvaged(self) -> Iterator[bytes]:
+        """The text up to the damage, from the start: an inflater that fails keeps what it had."""
+        with _open(self.path) as file:
+            yield from self._inflated(_slices(file, self.path))
+
+    def _inflated(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         inflater, taken, made = _inflater(), 0, 0
+        self._corrupt = False
         for chunk in chunks:
             taken += len(chunk)
             data = chunk
-            while data and not self.cut_short:
+            while data and not self._corrupt:
                 if inflater.eof:  # gzip allows members one after another, and zero padding
-                    inflater, data = _inflater(), data.lstrip(b"\0")
+                    data = data.lstrip(b"\0")
+                    inflater = _inflater() if data else inflater
                     continue
                 for piece in self._inflate(inflater, data):
                     made += len(piece)
                     _refuse_bomb(self.path, taken, made)
                     yield piece
                 data = inflater.unused_data
-        self.cut_short = self.cut_short or (made > 0 and not inflater.eof)
+        self.cut_short = self._corrupt or not inflater.eof
 
     def _inflate(self, inflater: Any, data: bytes) -> Iterator[bytes]:
         while data and not inflater.eof:
             try:
                 yield inflater.decompress(data, CHUNK_BYTES)
             except Exception:  # isal raises classes of its own for every kind of corruption
-                self.cut_short = True
+                self._corrupt = True
                 return
             data = inflater.unconsumed_tail
+
+
+def _slices(file: IO[bytes], path: str) -> Iterator[bytes]:
+    while data := _read(file, path):
+        for start in range(0, len(data), _SLICE_BYTES):
+            yield data[start : start + _SLICE_BYTES]
+
+
+def _without(pieces: Iterator[bytes], count: int) -> Iterator[bytes]:
+    """What follows the first `count` bytes, in chunks."""
+    kept = io.BytesIO()
+    for piece in pieces:
+        kept.write(piece[count:])
+        count = max(count - len(piece), 0)
+        if kept.tell() >= CHUNK_BYTES:
+            yield kept.getvalue()
+            kept = io.BytesIO()
+    if kept.tell():
+        yield kept.getvalue()
 
 
 def _inflater() -> Any:
@@ -99,6 +142,8 @@ def _open(path: str) -> IO[bytes]:
         return Path(path).open("rb")
     except FileNotFoundError as error:
         raise PerfkitError(f"There is no file {path}: check the path.") from error
+    except ValueError as error:
+        raise PerfkitError(f"{path!r} is no file name ({error}): check the path.") from error
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise PerfkitError(f"Cannot open {path} ({reason}): pass a readable trace file.") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, InvalidOperation
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import msgspec
+    from numpy.typing import NDArray
 
     from perfkit.model.trace import Int64s
 
@@ -23,7 +24,10 @@ _PLAIN[list(b"0123456789.-\n")] = True
 _NEWLINE, _POINT = b"\n."
 # Lengths with the newline that keep nanoseconds inside int64, without and with a fraction.
 _LONGEST_WHOLE, _LONGEST_FRACTION = 17, 21
+_POWERS = 10 ** np.arange(4, dtype=np.int64)
 _LATEST_NS = 1 << 62
+_LATEST_US = Decimal(_LATEST_NS) / 1000
+_EXACT = Context(prec=1000, traps=[])
 
 
 def nanoseconds(texts: Sequence[bytes | msgspec.Raw]) -> Int64s:
@@ -32,8 +36,8 @@ def nanoseconds(texts: Sequence[bytes | msgspec.Raw]) -> Int64s:
     Time stamps such as 1712169112123456.789 need 61 bits, so they never pass through a double.
     """
     joined = b"\n".join([*texts, b""])
-    shift = _decimals(np.frombuffer(joined, dtype=np.uint8), len(texts))
-    if shift is not None:
+    scale = _scale(np.frombuffer(joined, dtype=np.uint8), len(texts))
+    if scale is not None:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             try:
@@ -41,28 +45,39 @@ def nanoseconds(texts: Sequence[bytes | msgspec.Raw]) -> Int64s:
             except (DeprecationWarning, ValueError):
                 digits = np.empty(0, dtype=np.int64)
         if len(digits) == len(texts):
-            times = digits if shift == 3 else digits * 1000
+            times = digits * scale
             return np.where(np.abs(times) < _LATEST_NS, times, INVALID)
-    return np.array([_one(text) for text in joined.split(b"\n")[:-1]], dtype=np.int64)
+    return np.array([_one(bytes(text)) for text in texts], dtype=np.int64)
 
 
-def _decimals(text: np.ndarray[tuple[int], np.dtype[np.uint8]], count: int) -> int | None:
-    """3 or 0 when every number has that many decimals and is short; None for the slow way."""
+def _scale(text: NDArray[np.uint8], count: int) -> Int64s | int | None:
+    """What the digits are to be multiplied with, once points are gone; None for the slow way."""
     if not count or not _PLAIN[text].all():
         return None
     ends = np.flatnonzero(text == _NEWLINE)
-    longest = np.diff(ends, prepend=-1).max()
     points = np.flatnonzero(text == _POINT)
-    if len(points) == 0 and longest <= _LONGEST_WHOLE:
-        return 0
-    aligned = len(points) == count and bool((ends - points == 4).all())
-    return 3 if aligned and longest <= _LONGEST_FRACTION else None
+    length = np.diff(ends, prepend=-1)
+    if len(points) == count and (ends - points == 4).all():
+        return 1 if length.max() <= _LONGEST_FRACTION else None
+    return _mixed_scale(ends, points, length)
+
+
+def _mixed_scale(ends: Int64s, points: Int64s, length: Int64s) -> Int64s | None:
+    """For whole numbers and those of up to three decimals, side by side."""
+    owner = np.searchsorted(ends, points)
+    decimals = np.zeros(len(ends), dtype=np.int64)
+    decimals[owner] = ends[owner] - points - 1
+    once = len(points) < 2 or bool((np.diff(owner) > 0).all())
+    whole = length - decimals - (decimals > 0)
+    fits = decimals.max() <= 3 and whole.max() <= _LONGEST_WHOLE
+    return _POWERS[3 - decimals] if once and fits else None
 
 
 def _one(text: bytes) -> int:
     try:
-        value = Decimal(text.strip(b' "').decode("ascii", "replace")) * 1000
-        number = int(value.to_integral_value())
-    except (InvalidOperation, ValueError, OverflowError):
+        value = Decimal(text.strip(b' "').decode("ascii", "replace"))
+    except (InvalidOperation, ValueError):
         return INVALID
-    return number if abs(number) < _LATEST_NS else INVALID
+    if not value.is_finite() or value.copy_abs() >= _LATEST_US:
+        return INVALID
+    return int(_EXACT.to_integral_value(_EXACT.multiply(value, 1000)))
