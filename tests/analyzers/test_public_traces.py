@@ -99,9 +99,10 @@ def test_batch_sweep_is_host_bound_and_busier_with_batch() -> None:
 
 def test_first_and_last_rank_of_dlrm() -> None:
     late, waiting = (f"dlrm_8rank_v100/rank{r}.pt.trace.json.gz" for r in (7, 1))
-    comm = [c.total_us for c in diagnosis(late).collectives], [
-        c.total_us for c in diagnosis(waiting).collectives
-    ]
+    comm = (
+        [c.total_us for c in diagnosis(late).collectives],
+        [c.total_us for c in diagnosis(waiting).collectives],
+    )
     assert sum(comm[0]) == pytest.approx(1_700, rel=0.05)
     assert sum(comm[1]) == pytest.approx(11_300, rel=0.05)
 

@@ -1,0 +1,126 @@
+"""Steps from marks, from optimizers, from kernels that repeat; what is left out of the means."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from perfkit.analyzers.facts import facts_of
+from perfkit.analyzers.outliers import outliers
+from perfkit.analyzers.repeats import repeats
+from tests.analyzers.programs import Action, Event, recorded, trace_of
+
+KERNEL = Action("kernel", host=5.0, gpu=20.0)
+
+
+def without_marks(events: list[Event]) -> list[Event]:
+    return [e for e in events if not e["name"].startswith("ProfilerStep")]
+
+
+def host(name: str, ts: float, dur: float, cat: str = "user_annotation") -> Event:
+    return {"ph": "X", "cat": cat, "name": name, "ts": ts, "dur": dur, "pid": 9, "tid": 9,
+            "args": {}}  # fmt: skip
+
+
+def test_windows_run_from_mark_to_mark_and_the_last_to_its_last_kernel() -> None:
+    events = recorded([[KERNEL] * 3] * 2)
+    facts = facts_of(trace_of(events))
+    marks = sorted(e["ts"] for e in events if e["name"].startswith("ProfilerStep"))
+    kernels = max(e["ts"] + e["dur"] for e in events if e["cat"] == "kernel")
+    assert (facts.windows.start / 1000).tolist() == marks
+    assert (facts.windows.end / 1000).tolist() == [marks[1], kernels]
+    assert facts.windows.marker == "ProfilerStep"
+
+
+def test_a_hole_between_recorded_steps_belongs_to_no_step() -> None:
+    events = recorded([[KERNEL] * 3 + [Action("sync", 1.0)]] * 3)
+    late = [
+        {**e, "ts": e["ts"] + 10_000, "name": e["name"].replace("Step#2", "Step#90")}
+        if e["ts"] >= next(x["ts"] for x in events if x["name"] == "ProfilerStep#2")
+        else e
+        for e in events
+    ]
+    facts = facts_of(trace_of(late))
+    assert len(facts.windows) == 3
+    assert (facts.times.wall < 1_000_000).all()
+
+
+def test_steps_from_the_optimizer() -> None:
+    events = without_marks(recorded([[KERNEL] * 3] * 5))
+    ends = [1000.0 + 60 * i for i in range(1, 5)]
+    marks = [host("Optimizer.step#AdamW.step", t - 5, 5.0) for t in ends]
+    facts = facts_of(trace_of([*events, *marks]))
+    assert facts.windows.marker == "detected"
+    assert (facts.windows.start / 1000).tolist() == ends[:-1]
+    assert facts.windows.note is not None
+    assert "optimizer" in facts.windows.note
+
+
+def test_a_sequence_that_repeats_gives_its_period() -> None:
+    names = np.array([1, 2, 3, 3, 4] * 6, dtype=np.int32)
+    times = np.arange(30, dtype=np.int64) * 10 + np.repeat(np.arange(6), 5) * 1000
+    found = repeats(names, times)
+    assert found is not None
+    assert np.diff(found).tolist() == [1050] * 5
+
+
+def test_layers_of_one_pass_are_no_steps() -> None:
+    names = np.array([90, 91, 92] + [1, 2, 3, 4] * 12 + [93, 94, 95], dtype=np.int32)
+    assert repeats(names, np.arange(len(names), dtype=np.int64)) is None
+
+
+def test_nothing_repeats_in_noise() -> None:
+    names = np.random.default_rng(0).integers(0, 20, 400).astype(np.int32)
+    assert repeats(names, np.arange(400, dtype=np.int64)) is None
+
+
+def test_two_repetitions_are_a_coincidence() -> None:
+    names = np.array([1, 2, 3, 4] * 2, dtype=np.int32)
+    assert repeats(names, np.arange(8, dtype=np.int64)) is None
+
+
+def test_one_window_without_anything_to_go_by() -> None:
+    events = without_marks(recorded([[KERNEL, Action("copy", 5.0, 7.0)]]))
+    facts = facts_of(trace_of(events))
+    assert facts.windows.marker == "none"
+    assert facts.windows.labels == ("whole recording",)
+
+
+def test_a_slow_first_step_is_left_out_and_said() -> None:
+    steps = [[Action("python", 100.0)] * 30 + [KERNEL], *([[KERNEL] * 3] * 6)]
+    facts = facts_of(trace_of(recorded(steps)))
+    assert [entry.step for entry in facts.windows.excluded] == ["ProfilerStep#0"]
+    assert "first" in facts.windows.excluded[0].reason
+    assert facts.counted.tolist() == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_cut_last_step_is_left_out_and_said() -> None:
+    facts = facts_of(trace_of(recorded([*([[KERNEL] * 10] * 5), [KERNEL] * 2])))
+    assert [entry.step for entry in facts.windows.excluded] == ["ProfilerStep#5"]
+
+
+def test_steps_that_start_the_driver_are_left_out() -> None:
+    events = recorded([[KERNEL] * 4] * 3)
+    first = min(e["ts"] for e in events if e["name"] == "ProfilerStep#0")
+    events = [{**e, "ts": e["ts"] + 30_000} if e["ts"] > first else e for e in events]
+    events = [
+        {**e, "ts": first, "dur": e["dur"] + 30_000} if e["name"] == "ProfilerStep#0" else e
+        for e in events
+    ]
+    events.append(host("cudaDeviceGetStreamPriorityRange", first + 1, 29_000, "cuda_runtime"))
+    facts = facts_of(trace_of(events))
+    assert [entry.step for entry in facts.windows.excluded] == ["ProfilerStep#0"]
+    assert "start-up" in facts.windows.excluded[0].reason
+
+
+def test_every_fourth_step_is_slow_with_its_cause_and_period() -> None:
+    slow = [Action("loader", 900.0), KERNEL]
+    facts = facts_of(trace_of(recorded([slow if i % 4 == 3 else [KERNEL] * 2 for i in range(17)])))
+    found = outliers(facts)
+    assert found is not None
+    assert found.period == 4
+    assert found.cause == "dataloader"
+    assert [o.step for o in found.steps] == [f"ProfilerStep#{i}" for i in (3, 7, 11, 15)]
+
+
+def test_even_steps_have_no_outliers() -> None:
+    assert outliers(facts_of(trace_of(recorded([[KERNEL] * 3] * 12)))) is None
