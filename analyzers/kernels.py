@@ -7,6 +7,7 @@ import numpy as np
 from perfkit.analyzers.facts import Facts
 from perfkit.analyzers.kernel_names import kind_of, precision, tensor_core_use
 from perfkit.model.diagnosis import Kernel, KernelClass, KernelSummary
+from perfkit.model.kernel import KernelKind
 from perfkit.model.trace import Int64s, Kind
 
 _SHORT_NS = 10_000
@@ -77,10 +78,12 @@ def _tensor_core_share(members: list[Kernel]) -> float | None:
 
 
 _LOW = frozenset(("fp16", "bf16", "fp8", "int8", "fp4"))
+_MATRIX = (KernelKind.GEMM, KernelKind.CONVOLUTION, KernelKind.ATTENTION)
 
 
 def low_precision_share(table: list[Kernel]) -> float | None:
-    """Share of kernel time in 16 bits or fewer, of the time whose kernels' names tell."""
-    told = [(k.total_us, kind) for k in table if (kind := precision(k.name)) is not None]
+    """Share of matrix-kernel time in 16 bits or fewer, of the time whose kernels' names tell."""
+    matrix = [k for k in table if k.kind in _MATRIX]
+    told = [(k.total_us, form) for k in matrix if (form := precision(k.name)) is not None]
     whole = sum(time for time, _ in told)
-    return sum(time for time, kind in told if kind in _LOW) / whole if whole > 0 else None
+    return sum(time for time, form in told if form in _LOW) / whole if whole > 0 else None
