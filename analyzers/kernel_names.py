@@ -99,6 +99,6 @@ def tensor_core_use(name: str) -> bool | None:
 
 @lru_cache(maxsize=1 << 16)
 def precision(name: str) -> str | None:
-    """Number format of a kernel's operands by its name, such as "bf16"; None if it does not tell."""
+    """Number format of a kernel's operands, such as "bf16"; None where its name does not tell."""
     text = name[:_LOOKED_AT]
     return next((form for form, pattern in _FORMATS if pattern.search(text)), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os import PathLike, fspath
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -9,7 +10,7 @@ if TYPE_CHECKING:
     from perfkit.trace.source import Progress
 
 
-def open_trace(path: str, progress: Progress | None = None) -> Trace:
+def open_trace(path: str | PathLike[str], progress: Progress | None = None) -> Trace:
     """Read a trace file (PyTorch Profiler JSON or JSON.gz; a path or any fsspec URL).
 
     `progress` is called with (bytes read, bytes in the file). Raises `perfkit.PerfkitError`, one
@@ -17,4 +18,4 @@ def open_trace(path: str, progress: Progress | None = None) -> Trace:
     """
     from perfkit.trace.kineto import read_kineto
 
-    return read_kineto(str(path), progress)
+    return read_kineto(fspath(path), progress)
