@@ -77,7 +77,8 @@ class Host:
     def on(self, thread: int, *causes: Cause) -> Int64s:
         """Trace rows of a thread's events of these causes."""
         codes = [CODE[cause] for cause in causes]
-        return self.rows[(self.thread == thread) & np.isin(self.cause, codes)]
+        mine = (self.thread == thread) & np.isin(self.cause, codes)
+        return np.asarray(self.rows[mine])
 
 
 def host_events(trace: Trace, work: GpuWork, calls: Launches) -> Host:

@@ -186,7 +186,8 @@ def _within_one_launch(calls: Launches, gaps: _Gaps) -> Bools:
     if not len(calls.call):
         return np.zeros(len(gaps.op), dtype=np.bool_)
     before = calls.call[np.maximum(gaps.op - 1, 0)]
-    return (gaps.op > 0) & gaps.has_launch & (before == calls.call[gaps.op])
+    same = before == calls.call[gaps.op]
+    return np.asarray((gaps.op > 0) & gaps.has_launch & same, dtype=np.bool_)
 
 
 def _unobserved(pieces: Pieces, where: Intervals) -> Pieces:

@@ -1,0 +1,120 @@
+"""What all rules share: severity from a share of the step, and a finding with its evidence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from perfkit.model.cause import Cause
+from perfkit.model.diagnosis import (
+    Confidence,
+    Diagnosis,
+    Evidence,
+    Finding,
+    Gain,
+    Place,
+    Remedy,
+    Severity,
+)
+from perfkit.reports.format import count, share, time_us
+
+LEAST_SHARE = 0.005
+"""Of the step: what costs less is not worth a reader's time (the floor TraceLens uses as well)."""
+_MUCH_UNKNOWN_SHARE = 0.10
+_FEW_STEPS = 2
+_MOST_PLACES = 4
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Shares of the step from which a cost is a warning, and from which it is critical."""
+
+    warning_share: float
+    critical_share: float
+
+    def severity(self, share: float) -> Severity:
+        """The severity of a cost that is this share of the step."""
+        if share >= self.critical_share:
+            return "critical"
+        return "warning" if share >= self.warning_share else "info"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Advice:
+    """What a rule has to say; `finding` makes the rest from the diagnosis."""
+
+    title: str
+    cause: Cause | str
+    cost_us: float
+    limits: Limits
+    evidence: list[Evidence]
+    remedy: Remedy
+    places: list[Place]
+    bound_us: float | None = None
+    """What the fix can return at most, where that is not the cost."""
+
+
+def share_of_step(diagnosis: Diagnosis, us: float) -> float:
+    """A time per step as a share of the mean step."""
+    return us / diagnosis.steps.mean_us if diagnosis.steps.mean_us else 0.0
+
+
+def idle_us(diagnosis: Diagnosis, *causes: Cause) -> float:
+    """Idle time per step of these causes."""
+    return sum(diagnosis.idle_us.get(cause.value, 0.0) for cause in causes)
+
+
+def places_of(diagnosis: Diagnosis, *causes: Cause) -> list[Place]:
+    """The costliest places of these causes."""
+    wanted = {cause.value for cause in causes}
+    found = [place for place in diagnosis.places if place.cause in wanted and place.idle_us > 0]
+    return sorted(found, key=lambda place: -place.idle_us)[:_MOST_PLACES]
+
+
+def of_step(diagnosis: Diagnosis, us: float) -> str:
+    """Such as "59.3 ms of each 177.6 ms step (33.4 %)"."""
+    whole = time_us(diagnosis.steps.mean_us)
+    return f"{time_us(us)} of each {whole} step ({share(share_of_step(diagnosis, us))})"
+
+
+def fact(text: str, value: float | None = None, unit: str | None = None) -> Evidence:
+    """One line of evidence."""
+    return Evidence(text=text, value=value, unit=unit)
+
+
+def place_facts(places: list[Place]) -> list[Evidence]:
+    """One line a place."""
+    return [
+        fact(f"{time_us(p.idle_us)} per step in {p.name} ({count(p.count_per_step)} times)",
+             p.idle_us, "us/step")
+        for p in places
+    ]  # fmt: skip
+
+
+def finding(diagnosis: Diagnosis, code: str, advice: Advice) -> Finding | None:
+    """The finding, or None when its cost is too small to mention."""
+    part = share_of_step(diagnosis, advice.cost_us)
+    if part < LEAST_SHARE:
+        return None
+    bound = advice.cost_us if advice.bound_us is None else advice.bound_us
+    return Finding(
+        code=code,
+        name=code.replace("-", " "),
+        severity=advice.limits.severity(part),
+        title=advice.title,
+        cause=str(advice.cause),
+        cost_us=advice.cost_us,
+        cost_share=part,
+        evidence=advice.evidence,
+        where=advice.places,
+        gain_us=Gain(bound=bound),
+        confidence=_confidence(diagnosis),
+        remedy=advice.remedy,
+    )
+
+
+def _confidence(diagnosis: Diagnosis) -> Confidence:
+    """Low where records are missing, medium where steps are few or not marked."""
+    if diagnosis.fidelity.unknown_share > _MUCH_UNKNOWN_SHARE:
+        return "low"
+    few = diagnosis.steps.count < _FEW_STEPS or diagnosis.steps.marker == "none"
+    return "medium" if few else "high"

@@ -1,0 +1,70 @@
+"""Steps ask the driver for device memory and give it back.
+
+What it detects
+    Idle GPU time while the launching thread is in cudaMalloc, cudaFree or their relatives
+    inside steps that should run from PyTorch's cache, and the idle time after a cudaFree had
+    drained the GPU.
+
+Why it costs
+    cudaMalloc takes tens to hundreds of microseconds, and cudaFree waits until the device is
+    idle. PyTorch caches memory so that steady steps need neither.
+
+What to do
+    Let segments grow instead of being returned (expandable_segments), do not call
+    torch.cuda.empty_cache() in the loop, pad or bucket inputs so that shapes repeat, and leave
+    some head room: at the memory's limit the allocator frees and retries.
+
+When not to
+    The first steps allocate by nature; look at steady ones. expandable_segments is not for
+    every platform.
+
+References
+    https://docs.pytorch.org/docs/stable/notes/cuda.html (memory management,
+    PYTORCH_CUDA_ALLOC_CONF; torch 2.9 and newer call it PYTORCH_ALLOC_CONF)
+"""
+
+from __future__ import annotations
+
+from perfkit.model.cause import Cause
+from perfkit.model.diagnosis import Diagnosis, Remedy
+from perfkit.reports.advice._rule import (
+    Advice,
+    Limits,
+    fact,
+    idle_us,
+    of_step,
+    place_facts,
+    places_of,
+)
+from perfkit.reports.format import count, time_us
+
+LIMITS = Limits(warning_share=0.05, critical_share=0.20)  # as for input: XProf's 5 and 20 %
+_MOST_CALLS = 4
+
+
+def check(diagnosis: Diagnosis) -> Advice | None:
+    """Idle time charged to memory calls of the driver."""
+    cost = idle_us(diagnosis, Cause.ALLOCATOR)
+    places = places_of(diagnosis, Cause.ALLOCATOR)
+    calls = [call for call in diagnosis.host_calls if call.role == Cause.ALLOCATOR.value]
+    return Advice(
+        title=f"Allocating device memory idles the GPU {of_step(diagnosis, cost)}",
+        cause=Cause.ALLOCATOR,
+        cost_us=cost,
+        limits=LIMITS,
+        evidence=[
+            *(fact(f"{c.name}: {count(c.count_per_step)} times and {time_us(c.total_us)} per step",
+                   c.count_per_step, "1/step") for c in calls[:_MOST_CALLS]),
+            *place_facts(places),
+        ],
+        remedy=Remedy(
+            text=(
+                "Let the caching allocator keep its memory: expandable segments, no empty_cache() "
+                "in the loop, and shapes that repeat."
+            ),
+            snippet="export PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True  # torch < 2.9\n"
+            "export PYTORCH_ALLOC_CONF=expandable_segments:True       # torch >= 2.9",
+            applies_to="PyTorch",
+        ),
+        places=places,
+    )  # fmt: skip

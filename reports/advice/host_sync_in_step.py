@@ -1,0 +1,88 @@
+"""The host waits for the GPU inside the step, and the GPU pays for it afterwards.
+
+What it detects
+    Idle GPU time after calls that block until the GPU has caught up: `.item()`, `.tolist()`,
+    `nonzero`, boolean indexing, `torch.cuda.synchronize()`. Charged is only host work that
+    would have run behind queued kernels without the call, never more than the call had waited.
+
+Why it costs
+    Kernels are launched ahead of time. A synchronizing call empties the queue, so everything
+    the host does next, up to the next launches, is seen by the GPU as a gap.
+
+What to do
+    Keep values on the GPU; log every N steps; accumulate losses in a tensor and read it once;
+    write boolean masks as `torch.where`. `torch.cuda.set_sync_debug_mode("warn")` names each
+    call's line.
+
+When not to
+    A synchronization whose wait costs the GPU nothing (deep queue, run-ahead limit) is not
+    reported. If the host is slower than the GPU anyway, removing it gains little.
+
+References
+    https://docs.pytorch.org/docs/stable/generated/torch.cuda.set_sync_debug_mode.html
+    https://docs.pytorch.org/tutorials/recipes/recipes/tuning_guide (avoid unnecessary
+    synchronization)
+"""
+
+from __future__ import annotations
+
+from perfkit.model.cause import Cause
+from perfkit.model.diagnosis import Diagnosis, Remedy
+from perfkit.reports.advice._rule import (
+    Advice,
+    Limits,
+    fact,
+    idle_us,
+    of_step,
+    place_facts,
+    places_of,
+)
+from perfkit.reports.format import count, time_us
+
+LIMITS = Limits(warning_share=0.05, critical_share=0.20)  # as for input: XProf's 5 and 20 %
+
+_REMEDIES = {
+    "aten::item": "Read the value rarely: keep it as a tensor and call .item() every N steps.",
+    "aten::_local_scalar_dense": "Keep the value as a tensor and read it every N steps.",
+    "aten::is_nonzero": "An `if` on a tensor waits for the GPU: use torch.where.",
+    "aten::nonzero": "nonzero must know its size on the host: use masks with torch.where.",
+    "aten::index": "Indexing with a boolean mask needs its size on the host: use torch.where.",
+    "aten::masked_select": "masked_select needs its size on the host: multiply by the mask.",
+    "aten::to": "Copy to the host without waiting, into pinned memory (non_blocking).",
+}
+_SNIPPET = (
+    "running += loss.detach()            # stays on the GPU\n"
+    "if step % 50 == 0:\n"
+    "    print((running / 50).item())    # one wait in 50 steps\n"
+    "    running.zero_()"
+)
+
+
+def check(diagnosis: Diagnosis) -> Advice | None:
+    """Idle time charged to synchronizing calls."""
+    if diagnosis.device.kind != "gpu":
+        return None
+    cost = idle_us(diagnosis, Cause.SYNC)
+    places = places_of(diagnosis, Cause.SYNC)
+    calls = [c for c in diagnosis.host_calls if c.role == Cause.SYNC.value and c.idle_us > 0]
+    return Advice(
+        title=f"The GPU idles {of_step(diagnosis, cost)} because the host had waited for it",
+        cause=Cause.SYNC,
+        cost_us=cost,
+        limits=LIMITS,
+        evidence=[
+            *place_facts(places),
+            *(fact(f"{c.name} runs {count(c.count_per_step)} times and holds the host "
+                   f"{time_us(c.total_us)} per step", c.total_us, "us/step") for c in calls[:3]),
+        ],
+        remedy=_remedy(places[0].name if places else ""),
+        places=places,
+    )  # fmt: skip
+
+
+def _remedy(place: str) -> Remedy:
+    text = _REMEDIES.get(
+        place, f"Move {place or 'the synchronizing call'} out of the step, or do it every N steps."
+    )
+    snippet = _SNIPPET if place in ("aten::item", "aten::_local_scalar_dense") else None
+    return Remedy(text=text, snippet=snippet, applies_to="PyTorch")

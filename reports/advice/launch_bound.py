@@ -1,0 +1,119 @@
+"""The host launches kernels more slowly than the GPU finishes them.
+
+What it detects
+    Idle GPU time before operations that were not launched yet, while the launching thread was
+    in a launch call, in an operator, or in Python between operators, and had not just been held
+    up by the GPU.
+
+Why it costs
+    A launch costs the host 5 to 10 us in eager PyTorch, an operator some tens. When kernels are
+    shorter than that, the GPU finishes each before the next one arrives.
+
+What to do
+    Fewer, larger kernels or cheaper launches: `torch.compile(mode="reduce-overhead")` or CUDA
+    graphs replay a whole region with one launch; fused or foreach optimizers; a larger batch
+    makes each kernel longer at the same host cost; move Python work out of the step.
+
+When not to
+    When shapes change each step, CUDA graphs record again and again. When a few long gaps make
+    the cost, look at their places first: a single slow Python function is not mended by
+    compiling.
+
+References
+    https://docs.pytorch.org/docs/stable/generated/torch.compile.html
+    https://docs.pytorch.org/docs/stable/notes/cuda.html (CUDA graphs); XProf calls 3 % of the
+    step in kernel launches moderate and 15 % high. Here Python and operators count too, so the
+    limits are higher.
+"""
+
+from __future__ import annotations
+
+from perfkit.model.cause import Cause
+from perfkit.model.diagnosis import Diagnosis, Evidence, Framework, Remedy
+from perfkit.reports.advice._rule import (
+    Advice,
+    Limits,
+    fact,
+    idle_us,
+    of_step,
+    place_facts,
+    places_of,
+)
+from perfkit.reports.format import count, share, time_us
+
+LIMITS = Limits(warning_share=0.10, critical_share=0.30)  # of the step; see References
+HOST = (Cause.LAUNCH, Cause.DISPATCH, Cause.PYTHON)
+
+
+def check(diagnosis: Diagnosis) -> Advice | None:
+    """Idle time of the host's own pace."""
+    if diagnosis.device.kind != "gpu" or not diagnosis.fidelity.host_events:
+        return None
+    cost = idle_us(diagnosis, *HOST)
+    places = places_of(diagnosis, *HOST)
+    return Advice(
+        title=f"The GPU idles {of_step(diagnosis, cost)} because the host launches too slowly",
+        cause=max(HOST, key=lambda cause: diagnosis.idle_us.get(cause.value, 0.0)),
+        cost_us=cost,
+        limits=LIMITS,
+        evidence=[*_split(diagnosis), *_kernels(diagnosis), *place_facts(places)],
+        remedy=_remedy(diagnosis),
+        places=places,
+    )
+
+
+def _split(diagnosis: Diagnosis) -> list[Evidence]:
+    parts = ", ".join(f"{c.text} {time_us(diagnosis.idle_us.get(c.value, 0.0))}" for c in HOST)
+    return [fact(f"per step: {parts}")]
+
+
+def _kernels(diagnosis: Diagnosis) -> list[Evidence]:
+    summary = diagnosis.kernel_summary
+    if summary is None:
+        return []
+    text = (
+        f"{count(summary.launches_per_step)} kernels per step, half of them shorter than "
+        f"{time_us(summary.median_us)}; {share(summary.under_10us_share)} are under 10 us"
+    )
+    return [fact(text, summary.under_10us_share, "share")]
+
+
+def _remedy(diagnosis: Diagnosis) -> Remedy:
+    python = diagnosis.idle_us.get(Cause.PYTHON.value, 0.0)
+    if python > 0.6 * idle_us(diagnosis, *HOST):
+        return Remedy(
+            text=(
+                "Most of it is Python between operators: profile it (py-spy, with_stack=True) and "
+                "move it out of the step, to a worker, or to every N steps."
+            )
+        )
+    return _by_framework(diagnosis.framework)
+
+
+def _by_framework(framework: Framework) -> Remedy:
+    if framework.compiled:
+        return Remedy(
+            text=(
+                "The model is compiled already: record it as CUDA graphs, and look for graph "
+                "breaks (TORCH_LOGS=graph_breaks)."
+            ),
+            snippet='model = torch.compile(model, mode="reduce-overhead")',
+            applies_to="torch.compile",
+        )
+    if framework.inference:
+        return Remedy(
+            text="Replay the model as a CUDA graph, or serve larger batches.",
+            snippet='model = torch.compile(model, mode="reduce-overhead")',
+            applies_to="PyTorch inference",
+        )
+    return Remedy(
+        text=(
+            "Compile the model with CUDA graphs and use a fused optimizer; a larger batch makes "
+            "each kernel longer at the same host cost."
+        ),
+        snippet=(
+            'model = torch.compile(model, mode="reduce-overhead")\n'
+            "optimizer = torch.optim.AdamW(model.parameters(), fused=True)"
+        ),
+        applies_to="PyTorch training",
+    )

@@ -1,0 +1,88 @@
+"""Some steps take far longer than the others.
+
+What it detects
+    Steps that exceed the median by more than 15 % and by six median absolute deviations, what
+    grew in them, and the period they come with. The first and the last step of a recording do
+    not count.
+
+Why it costs
+    Averages hide them: one step in eight that takes 300 ms longer costs as much as 37 ms in
+    every step. In a distributed job every rank pays for the slowest.
+
+What to do
+    Follow the part that grew: a loader that stalls (its prefetch queue runs dry every few
+    batches), garbage collection, checkpoints, evaluation or logging every N steps.
+
+When not to
+    Work that has to be done now and then, such as a checkpoint, is no fault; make it
+    asynchronous if it costs too much.
+
+References
+    SageMaker's StepOutlier rule (standard deviations); perfkit uses the median and its absolute
+    deviations, which the outliers themselves do not move.
+"""
+
+from __future__ import annotations
+
+from perfkit.model.cause import Cause
+from perfkit.model.diagnosis import Diagnosis, Outliers, Remedy
+from perfkit.reports.advice._rule import Advice, Limits, fact, places_of
+from perfkit.reports.format import share, time_us
+
+LIMITS = Limits(warning_share=0.05, critical_share=0.20)  # as for input: XProf's 5 and 20 %
+_MOST_SHOWN = 5
+
+_REMEDIES = {
+    Cause.DATALOADER.value: (
+        "The loader runs dry now and then: deepen its queue (prefetch_factor, more workers) and "
+        "look for samples, shards or files that take much longer than the rest."
+    ),
+    Cause.GC.value: (
+        "Collect garbage at steps of your choice: gc.disable() at the start, gc.collect(1) every N "
+        "steps on all ranks alike, gc.freeze() after set-up."
+    ),
+    Cause.CHECKPOINT.value: (
+        "Write checkpoints in the background: torch.distributed.checkpoint.async_save copies the "
+        "state and returns."
+    ),
+    Cause.ALLOCATOR.value: "Let memory be kept: expandable segments and shapes that repeat.",
+    Cause.SYNC.value: "Find the synchronizing call that runs every N steps, such as logging.",
+    "communication": "Compare the ranks in these steps: one is late, or the network was busy.",
+    "compute": "The kernels took longer: look for other shapes, clocks, or a second job.",
+}
+
+
+def check(diagnosis: Diagnosis) -> Advice | None:
+    """What the outliers cost, spread over all steps."""
+    found = diagnosis.outliers
+    if found is None:
+        return None
+    return Advice(
+        title=_title(diagnosis, found),
+        cause=found.cause,
+        cost_us=found.cost_us,
+        limits=LIMITS,
+        evidence=[
+            fact(f"{o.step}: {time_us(o.wall_us)}, {time_us(o.excess_us)} over the usual step; "
+                 f"what grew: {_text(o.grew)}", o.excess_us, "us")
+            for o in found.steps[:_MOST_SHOWN]
+        ],
+        remedy=Remedy(text=_REMEDIES.get(found.cause, "Look at one of them in the time line.")),
+        places=[p for c in Cause if c.value == found.cause for p in places_of(diagnosis, c)],
+    )  # fmt: skip
+
+
+def _title(diagnosis: Diagnosis, found: Outliers) -> str:
+    excess = time_us(sum(o.excess_us for o in found.steps) / len(found.steps))
+    if found.period:
+        which = f"Every {found.period}th step takes"
+    elif len(found.steps) == 1:
+        which = f"{found.steps[0].step} takes"
+    else:
+        which = f"{len(found.steps)} of {diagnosis.steps.count} steps take"
+    part = share(found.cost_us / diagnosis.steps.mean_us)
+    return f"{which} {excess} longer ({_text(found.cause)}), {part} of all time"
+
+
+def _text(part: str) -> str:
+    return next((cause.text for cause in Cause if cause.value == part), part.replace("_", " "))
