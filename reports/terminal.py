@@ -1,0 +1,196 @@
+"""The one-screen report: the verdict, where a step goes, what to do, what the numbers rest on.
+
+Only ASCII is added to what the trace says, and each part of the bar has a character of its own, so
+the report reads the same without colour.
+"""
+
+from __future__ import annotations
+
+from io import StringIO
+from itertools import zip_longest
+
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console
+from rich.text import Text
+
+from perfkit.model.diagnosis import Diagnosis, Finding
+from perfkit.reports import summary
+from perfkit.reports.format import clean, count, plural, share, time_us
+from perfkit.reports.palette import color as color_of
+from perfkit.reports.palette import glyph
+from perfkit.reports.summary import Slice
+
+_LINES = 40
+_MOST_CAUSES = 6
+_MOST_NOTES = 3
+_TWO_COLUMNS = 90  # from this width on the legend fits twice
+_INDENT = 4
+_MARKS = {"critical": ("!!", "bold red"), "warning": (" !", "bold yellow"), "info": (" i", "cyan")}
+
+Block = list[Text]
+
+
+def render(diagnosis: Diagnosis, *, width: int, color: bool) -> str:
+    """The report as lines of at most `width` columns, with terminal colours if `color`."""
+    file = StringIO()
+    console = _console(file, width, color)
+    head = [*_verdict(console, diagnosis), Text(), *_breakdown(diagnosis, width, color)]
+    tail = _facts(console, diagnosis)
+    room = _LINES - len(head) - len(tail) - 2
+    for line in [*head, Text(), *_findings(console, diagnosis, room), *tail]:
+        line.rstrip()
+        console.print(line, no_wrap=True, overflow="crop", crop=True)
+    return file.getvalue()
+
+
+def _console(file: StringIO, width: int, color: bool) -> Console:
+    # _environ: the caller has decided on width and colour, not the environment
+    return Console(
+        file=file,
+        width=max(width, 40),
+        color_system="256" if color else None,
+        force_terminal=color,
+        no_color=not color,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        legacy_windows=False,
+        _environ={},
+    )
+
+
+def _wrapped(console: Console, text: Text | str, indent: int = 0, most: int = 99) -> Block:
+    """Lines of one paragraph, at most so many; dots at the end say that it was longer."""
+    text = Text(text) if isinstance(text, str) else text
+    lines = list(text.wrap(console, console.width - indent))
+    if len(lines) > most:
+        lines = lines[:most]
+        lines[-1].rstrip()
+        lines[-1].truncate(console.width - indent - 3)
+        lines[-1].append("...")
+    return [Text(" " * indent) + line for line in lines]
+
+
+def _verdict(console: Console, diagnosis: Diagnosis) -> Block:
+    return _wrapped(console, Text(clean(diagnosis.verdict), style="bold"), most=5)
+
+
+def _fit(text: str, width: int, *, pad: bool = False) -> str:
+    """At most so many columns, dots for what was cut; wide characters count twice."""
+    if cell_len(text) > width:
+        text = set_cell_size(text, width - 3).rstrip() + "..."
+    return set_cell_size(text, width) if pad else text
+
+
+def _breakdown(diagnosis: Diagnosis, width: int, color: bool) -> Block:
+    parts = summary.merged(summary.slices(diagnosis), _MOST_CAUSES)
+    bar = [_bar(parts, width, color)] if diagnosis.steps.mean_us else []
+    return [Text(_headline(diagnosis)), *bar, *_legend(parts, width, color)]
+
+
+def _headline(diagnosis: Diagnosis) -> str:
+    if not diagnosis.steps.mean_us:
+        return "No step time to break down."
+    idle = share(summary.idle_share(diagnosis))
+    mean = time_us(diagnosis.steps.mean_us)
+    return f"Mean step {mean}, {summary.device_word(diagnosis)} idle {idle} of it:"
+
+
+def _bar(parts: list[Slice], width: int, color: bool) -> Text:
+    """One line; every cell belongs to the part at the cell's middle, so the line is full."""
+    bar, total, edge = Text(), sum(part.us for part in parts) or 1.0, 0.0
+    for part in parts:
+        first, edge = round(edge / total * width), edge + part.us
+        cells = round(edge / total * width) - first
+        bar.append_text(_cells(part.key, cells, color))
+    return bar
+
+
+def _cells(key: str, number: int, color: bool) -> Text:
+    if color:
+        return Text(" " * number, style=f"on {color_of(key)}")
+    return Text(glyph(key) * number)
+
+
+def _legend(parts: list[Slice], width: int, color: bool) -> Block:
+    busy = [part for part in parts if not part.is_idle]
+    idle = [part for part in parts if part.is_idle]
+    if width < _TWO_COLUMNS:
+        return [_entry(part, width, color, "idle: " * part.is_idle) for part in parts]
+    left = [Text("at work"), *(_entry(part, width // 2 - 1, color) for part in busy)]
+    right = [Text("idle, by cause"), *(_entry(part, width // 2 - 1, color) for part in idle)]
+    return [_beside(a, b, width // 2 + 1) for a, b in zip_longest(left, right, fillvalue=Text())]
+
+
+def _beside(left: Text, right: Text, column: int) -> Text:
+    return Text.assemble(left, " " * (column - left.cell_len), right)
+
+
+def _entry(part: Slice, width: int, color: bool, prefix: str = "") -> Text:
+    numbers = f"{time_us(part.us):>9} {share(part.share):>7}"
+    space = min(width - len(numbers) - 4, 36)
+    entry = _cells(part.key, 2, color)
+    return entry.append(f" {_fit(prefix + part.label, space, pad=True)} {numbers}")
+
+
+def _findings(console: Console, diagnosis: Diagnosis, room: int) -> Block:
+    """The costliest findings that fit, at least one; the rest is counted."""
+    findings = summary.ranked(diagnosis.findings)
+    if not findings:
+        return [Text("No rule found anything to fix."), Text()]
+    blocks = [_finding(console, finding) for finding in findings]
+    shown = _fitting(blocks, room - 2)
+    lines = [line for block in blocks[:shown] for line in block]
+    if shown < len(blocks):
+        rest = plural(len(blocks) - shown, "smaller finding")
+        lines.append(Text(f"    + {rest} in --html, --markdown and --json"))
+    hint = f"Why and how: perfkit explain {clean(findings[0].code)}"
+    return [*lines, Text(hint, style="dim"), Text()]
+
+
+def _fitting(blocks: list[Block], room: int) -> int:
+    used = 0
+    for shown, block in enumerate(blocks):
+        used += len(block)
+        if used > room and shown:
+            return shown
+    return len(blocks)
+
+
+def _finding(console: Console, finding: Finding) -> Block:
+    evidence = clean(finding.evidence[0].text) if finding.evidence else ""
+    remedy = Text.assemble(("Fix: ", "bold"), clean(finding.remedy.text))
+    return [
+        _title(console, finding),
+        *(_wrapped(console, evidence, _INDENT, most=2) if evidence else []),
+        *_wrapped(console, remedy, _INDENT, most=2),
+    ]
+
+
+def _title(console: Console, finding: Finding) -> Text:
+    mark, style = _MARKS[finding.severity]
+    cost = f" {time_us(finding.cost_us):>9} {share(finding.cost_share):>7}"
+    code = clean(finding.code) + " "
+    room = console.width - len(cost) - len(code) - _INDENT
+    title = _fit(clean(finding.title), room, pad=True)
+    return Text.assemble((mark, style), "  ", code, (title + cost, "bold"))
+
+
+def _facts(console: Console, diagnosis: Diagnosis) -> Block:
+    facts = f"{summary.step_facts(diagnosis)}; {summary.device_facts(diagnosis)}"
+    lines = _wrapped(console, facts, most=2)
+    excluded = summary.excluded_facts(diagnosis)
+    if excluded:
+        more = f"; + {len(excluded) - 2} more" if len(excluded) > 2 else ""
+        lines += _wrapped(console, f"Excluded: {'; '.join(excluded[:2])}{more}", most=2)
+    return lines + _notes(console, diagnosis)
+
+
+def _notes(console: Console, diagnosis: Diagnosis) -> Block:
+    notes = summary.fidelity_facts(diagnosis)
+    lines = [
+        line for note in notes[:_MOST_NOTES] for line in _wrapped(console, f"Note: {note}", most=2)
+    ]
+    if len(notes) > _MOST_NOTES:
+        lines.append(Text(f"+ {count(len(notes) - _MOST_NOTES)} more notes in --html and --json"))
+    return lines
