@@ -1,0 +1,135 @@
+"""A comment for a pull request: the verdict, the breakdown, the findings, what they rest on.
+
+What the trace says is escaped: it is text, and neither Markdown, HTML, a mention nor a link.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from perfkit.model.diagnosis import Diagnosis, Finding, Place
+from perfkit.reports import summary
+from perfkit.reports.format import clean, clean_lines, count, plural, share, shorten, time_us
+
+_SPECIAL = re.compile(r"([\\`*_\[\]#|~$])")
+_LINKS = re.compile(r"@(?=\w)|#(?=\d)|:(?=//)|(?<=\bwww)(?=\.)|(?<=\bGH)(?=-\d)", re.IGNORECASE)
+_BREAK = "\u200b"  # shows nothing, and a mention or an address broken by it is none
+_LONGEST = 300
+_LONGEST_NAME = 120
+_MARKS = {"critical": "🔴", "warning": "🟠", "info": "🔵"}  # read aloud as words beside it
+
+
+def render(diagnosis: Diagnosis) -> str:
+    """The comment, in GitHub's Markdown."""
+    sections = (
+        f"### perfkit: {escaped(diagnosis.verdict, 600)}",
+        _breakdown(diagnosis),
+        _findings(diagnosis),
+        _facts(diagnosis),
+    )
+    return "\n\n".join(sections) + "\n"
+
+
+def escaped(text: str, most: int = _LONGEST) -> str:
+    """Text that stays text."""
+    return _SPECIAL.sub(r"\\\1", _inert(text, most))
+
+
+def _inert(text: str, most: int = _LONGEST) -> str:
+    """Text for inside an HTML tag, where Markdown is not read and its escapes would show."""
+    plain = _LINKS.sub(lambda found: found[0] + _BREAK, shorten(clean(text), most))
+    return plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def code(text: str) -> str:
+    """A name between backticks, which it cannot leave, in a table or out of it."""
+    name = shorten(clean(text), _LONGEST_NAME).replace("`", "'").replace("|", "¦").strip()
+    return f"`{name}`" if name else "(no name)"
+
+
+def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    align = ("---", *("---:" for _ in header[1:]))
+    return "\n".join(f"| {' | '.join(row)} |" for row in (header, align, *rows))
+
+
+def _breakdown(diagnosis: Diagnosis) -> str:
+    rows = [
+        (
+            ("idle: " if part.is_idle else "") + escaped(part.label),
+            time_us(part.us),
+            share(part.share),
+        )
+        for part in summary.slices(diagnosis)
+    ]
+    mean = time_us(diagnosis.steps.mean_us)
+    rows.append(("**mean step**", f"**{mean}**", ""))
+    return _table(
+        (f"where the {summary.device_word(diagnosis)}'s time goes", "time", "share"), rows
+    )
+
+
+def _findings(diagnosis: Diagnosis) -> str:
+    findings = summary.ranked(diagnosis.findings)
+    if not findings:
+        return "No rule found anything to fix."
+    rows = [
+        (
+            f"{_MARKS[f.severity]} {f.severity} **{escaped(f.title)}** ({code(f.code)})",
+            time_us(f.cost_us),
+            share(f.cost_share),
+        )
+        for f in findings
+    ]
+    table = _table(("finding", "cost per step", "share"), rows)
+    return "\n\n".join([table, *(_details(finding) for finding in findings)])
+
+
+def _details(finding: Finding) -> str:
+    """Evidence, places, remedy: folded away."""
+    lines = [f"- {escaped(fact.text)}" for fact in finding.evidence]
+    lines += [_place(place) for place in finding.where]
+    lines += [f"- Gain: {summary.gain_text(finding)}; confidence {finding.confidence}"]
+    head = _inert(f"{finding.code}: {finding.title}")
+    remedy = [f"**Fix.** {escaped(finding.remedy.text, 2000)}", _snippet(finding)]
+    body = "\n\n".join(part for part in ("\n".join(lines), *remedy) if part)
+    return f"<details><summary>{head}</summary>\n\n{body}\n\n</details>"
+
+
+def _place(place: Place) -> str:
+    times = f"{count(place.count_per_step)} per step"
+    return f"- {time_us(place.idle_us)} in {code(place.name)}, {times}"
+
+
+def _snippet(finding: Finding) -> str:
+    """The code in a fence longer than any run of backticks in it."""
+    snippet = finding.remedy.snippet
+    if not snippet:
+        return ""
+    longest = max((len(run) for run in re.findall(r"`+", snippet)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}python\n{clean_lines(snippet)}\n{fence}"
+
+
+def _facts(diagnosis: Diagnosis) -> str:
+    facts = [
+        escaped(summary.step_facts(diagnosis)),
+        escaped(summary.device_facts(diagnosis)),
+        code(summary.file_name(diagnosis)),
+        f"perfkit {escaped(diagnosis.perfkit_version)}",
+    ]
+    notes = [escaped(note) for note in summary.fidelity_facts(diagnosis)]
+    excluded = [escaped(note) for note in summary.excluded_facts(diagnosis)]
+    return "\n".join([" · ".join(facts), *_folded("excluded step", excluded), *_noted(notes)])
+
+
+def _folded(noun: str, lines: list[str]) -> list[str]:
+    if not lines:
+        return []
+    listed = "\n".join(f"- {line}" for line in lines)
+    head = plural(len(lines), noun)
+    return [f"\n<details><summary>{head}</summary>\n\n{listed}\n\n</details>"]
+
+
+def _noted(notes: list[str]) -> list[str]:
+    return ["", *(f"> {note}" for note in notes)] if notes else []
