@@ -1,0 +1,206 @@
+"""The parts of the HTML report that read without JavaScript: verdict, breakdown, findings."""
+
+from __future__ import annotations
+
+from perfkit.model.diagnosis import Diagnosis, Finding, Place
+from perfkit.reports import summary
+from perfkit.reports.format import clean, count, share, time_us
+from perfkit.reports.html_tags import (
+    Html,
+    block,
+    code,
+    join,
+    meter,
+    section,
+    swatch,
+    table,
+    tag,
+    text,
+)
+from perfkit.reports.palette import color, idle_key
+from perfkit.reports.summary import UNKNOWN, Slice
+
+
+def header(diagnosis: Diagnosis) -> Html:
+    """The verdict, before anything else, and what it is about."""
+    facts = (
+        summary.file_name(diagnosis),
+        summary.device_facts(diagnosis),
+        summary.step_facts(diagnosis),
+    )
+    about = tag("p", join(tag("span", text(fact)) for fact in facts), class_="about")
+    return tag("header", tag("h1", text(diagnosis.verdict, 1000)), about)
+
+
+def tiles(diagnosis: Diagnosis) -> Html:
+    """The numbers a reader looks for first; none without a step."""
+    if not diagnosis.steps.mean_us:
+        return Html("")
+    steps, word = diagnosis.steps, summary.device_word(diagnosis)
+    shown = [
+        ("mean step", time_us(steps.mean_us), _spread(diagnosis)),
+        (f"{word} computes", share(summary.compute_share(diagnosis)), "of the mean step"),
+        (f"{word} idle", share(summary.idle_share(diagnosis)), "of the mean step"),
+        _largest_cause(diagnosis),
+        _largest_gain(diagnosis),
+        ("unexplained", share(diagnosis.fidelity.unknown_share), "of the mean step"),
+    ]
+    return tag("dl", *(_tile(*tile) for tile in shown if tile), class_="tiles")
+
+
+def _tile(name: str, value: str, note: str) -> Html:
+    return tag(
+        "div",
+        tag("dt", text(name)),
+        tag("dd", tag("strong", text(value)), tag("small", text(note))),
+    )
+
+
+def _spread(diagnosis: Diagnosis) -> str:
+    steps = diagnosis.steps
+    if steps.count < 2:
+        return f"of {count(steps.count)}"
+    return f"p50 {time_us(steps.p50_us)}, p95 {time_us(steps.p95_us)}"
+
+
+def _largest_cause(diagnosis: Diagnosis) -> tuple[str, str, str] | None:
+    causes = [part for part in summary.slices(diagnosis) if part.is_idle and part.us > 0]
+    if not causes:
+        return None
+    top = max(causes, key=lambda part: part.us)
+    return ("largest idle cause", share(top.share), top.label)
+
+
+def _largest_gain(diagnosis: Diagnosis) -> tuple[str, str, str] | None:
+    if not diagnosis.findings:
+        return None
+    top = max(diagnosis.findings, key=lambda finding: finding.gain_us.bound)
+    return ("most to gain", time_us(top.gain_us.bound), f"per step at most ({clean(top.code)})")
+
+
+def breakdown(diagnosis: Diagnosis) -> Html:
+    """The mean step as one bar and as a table; the rows sum to the step."""
+    parts = summary.slices(diagnosis)
+    rows = [[_named(part), text(time_us(part.us)), _share(part), _meaning(part)] for part in parts]
+    header = ("part", "per step", "share", "what it is")
+    listed = table("Mean step, cut once: the parts sum to it", header, rows, 1)
+    none = tag("p", Html("No step time to break down."))
+    bar = _bar(parts) if diagnosis.steps.mean_us else none
+    return section("breakdown", "Where the step goes", bar, listed)
+
+
+def _bar(parts: list[Slice]) -> Html:
+    shown = [part for part in parts if part.us > 0]
+    label = ", ".join(f"{part.label} {share(part.share)}" for part in shown)
+    return tag(
+        "div", *(_segment(part) for part in shown), class_="bar", role="img", aria_label=label
+    )
+
+
+def _segment(part: Slice) -> Html:
+    label = tag("span", text(part.label)) if part.share > 0.09 else Html("")
+    return tag(
+        "span",
+        label,
+        class_="hatched" if part.key == UNKNOWN else "",
+        style=f"flex-grow:{part.share:.6f};background-color:{color(part.key)}",
+        title=f"{part.label}: {time_us(part.us)}, {share(part.share)}",
+    )
+
+
+def _named(part: Slice) -> Html:
+    idle = tag("span", Html("idle: "), class_="quiet") if part.is_idle else Html("")
+    return join((swatch(color(part.key), hatched=part.key == UNKNOWN), idle, text(part.label)), "")
+
+
+def _share(part: Slice) -> Html:
+    return meter(part.share, color(part.key), share(part.share))
+
+
+def _meaning(part: Slice) -> Html:
+    return tag("span", text(part.meaning), class_="quiet meaning")
+
+
+def findings(diagnosis: Diagnosis) -> Html:
+    """What the rules say, by cost."""
+    ranked = summary.ranked(diagnosis.findings)
+    if not ranked:
+        return section("findings", "Findings", tag("p", Html("No rule found anything to fix.")))
+    return section("findings", "Findings, by cost", *(_finding(finding) for finding in ranked))
+
+
+def _finding(finding: Finding) -> Html:
+    return tag(
+        "article",
+        _finding_head(finding),
+        tag("ul", *(tag("li", text(fact.text)) for fact in finding.evidence)),
+        tag("p", tag("strong", Html("Fix. ")), text(finding.remedy.text, 2000), class_="fix"),
+        _snippet(finding),
+        _gain(finding),
+        _where(finding.where),
+        class_=f"finding {finding.severity}",
+    )
+
+
+def _finding_head(finding: Finding) -> Html:
+    cost = f"{time_us(finding.cost_us)} per step, {share(finding.cost_share)}"
+    return tag(
+        "div",
+        tag("h3", text(finding.title)),
+        tag("span", text(cost), class_="cost"),
+        tag(
+            "p",
+            tag("span", text(finding.severity), class_="badge"),
+            tag("span", text(f"{finding.code} {finding.name}")),
+            tag("span", text(f"confidence {finding.confidence}")),
+            class_="quiet tags",
+        ),
+        class_="finding-head",
+    )
+
+
+def _snippet(finding: Finding) -> Html:
+    if not finding.remedy.snippet:
+        return Html("")
+    button = tag("button", Html("Copy"), type="button", class_="copy needs-js")
+    applies = finding.remedy.applies_to
+    note = tag("p", text(f"For {applies}"), class_="quiet") if applies else Html("")
+    return join((tag("div", block(finding.remedy.snippet), button, class_="snippet"), note))
+
+
+def _gain(finding: Finding) -> Html:
+    explain = f"perfkit explain {clean(finding.code)}"
+    return tag(
+        "p",
+        tag("strong", Html("Gain: ")),
+        text(f"{summary.gain_text(finding)}."),
+        Html(" Why, and when not: "),
+        code(explain),
+        class_="quiet",
+    )
+
+
+def _where(places: list[Place]) -> Html:
+    if not places:
+        return Html("")
+    listed = places_table("Places", places, cause=False)
+    return tag("details", tag("summary", text(f"Where ({len(places)})")), listed)
+
+
+def places_table(caption: str, places: list[Place], *, cause: bool = True) -> Html:
+    """Idle time by the place of its cause."""
+    header = ("place", *(("cause",) if cause else ()), "times per step", "idle per step")
+    rows = [
+        [
+            code(place.name),
+            *([_cause(place.cause)] if cause else []),
+            text(count(place.count_per_step)),
+            text(time_us(place.idle_us)),
+        ]
+        for place in places
+    ]
+    return table(caption, header, rows, 2 if cause else 1)
+
+
+def _cause(cause: str) -> Html:
+    return join((swatch(color(idle_key(cause))), text(summary.cause_text(cause))), "")
