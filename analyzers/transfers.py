@@ -13,7 +13,7 @@ from perfkit.analyzers.intervals import union
 from perfkit.analyzers.names import used
 from perfkit.model.cause import Cause
 from perfkit.model.diagnosis import Collective, Copy, Overlap
-from perfkit.model.trace import Int64s, Kind
+from perfkit.model.trace import Bools, Int64s, Kind
 
 _COPY_NAME = re.compile(r"Mem(?:cpy|set) ?(\w+)? ?\((?:(\w+) -> )?(\w+)\)")
 _DTYPE_BYTES = {"double": 8, "long": 8, "float": 4, "int": 4, "half": 2, "bfloat16": 2}
@@ -39,16 +39,31 @@ def overlap(facts: Facts) -> Overlap | None:
 
 
 def copies(facts: Facts) -> list[Copy]:
-    """Copies by direction and kind of memory, longest first."""
+    """Copies by direction, kind of memory and what made them, longest first."""
     rows = _counted(facts, (Kind.MEMCPY, Kind.MEMSET))
+    saved = _in_checkpoints(facts, rows)
+    found = [
+        _copy(facts, key, part[np.isin(facts.trace.name[part], names)], within)
+        for within, part in ((None, rows[~saved]), (Cause.CHECKPOINT.value, rows[saved]))
+        for key, names in _groups(facts, part).items()
+    ]
+    return sorted(found, key=lambda copy: -copy.total_us)
+
+
+def _groups(facts: Facts, rows: Int64s) -> dict[tuple[str, str], list[int]]:
     groups: dict[tuple[str, str], list[int]] = {}
     for name in used(facts.trace, rows):
         groups.setdefault(_direction_and_memory(facts.trace.names[name]), []).append(name)
-    found = [
-        _copy(facts, key, rows[np.isin(facts.trace.name[rows], names)])
-        for key, names in groups.items()
-    ]
-    return sorted(found, key=lambda copy: -copy.total_us)
+    return groups
+
+
+def _in_checkpoints(facts: Facts, rows: Int64s) -> Bools:
+    """Whether each copy was launched while a checkpoint was written."""
+    host, trace = facts.host, facts.trace
+    saves = host.rows[host.cause == CODE[Cause.CHECKPOINT]]
+    call = facts.calls.call[np.searchsorted(facts.work.rows, rows)]
+    at = np.where(call >= 0, trace.ts[call], -1)
+    return union(trace.ts[saves], trace.end[saves]).covered(at, at + 1) > 0
 
 
 def _direction_and_memory(name: str) -> tuple[str, str]:
@@ -63,7 +78,7 @@ def _direction_and_memory(name: str) -> tuple[str, str]:
     return direction or "copy", memory[0].lower() if memory else "host" if host else "device"
 
 
-def _copy(facts: Facts, key: tuple[str, str], rows: Int64s) -> Copy:
+def _copy(facts: Facts, key: tuple[str, str], rows: Int64s, within: str | None) -> Copy:
     size = facts.trace.bytes[rows]
     return Copy(
         direction=key[0],
@@ -73,6 +88,7 @@ def _copy(facts: Facts, key: tuple[str, str], rows: Int64s) -> Copy:
         total_us=facts.per_step_us(facts.trace.dur[rows].sum()),
         exposed_us=_exposed_us(facts, rows, facts.work.kernels.covered),
         idle_us=facts.per_step_us(_idle_before(facts, rows)),
+        within=within,
     )
 
 

@@ -7,8 +7,8 @@ from perfkit.model.diagnosis import Diagnosis, Finding
 from perfkit.reports.format import share, time_us
 
 _BUSY_SHARE = 0.90
-_MUCH_UNKNOWN_SHARE = 0.10
-_UNEXPLAINED = (Cause.UNKNOWN.value, Cause.UNOBSERVED.value)
+_MUCH_SHARE = 0.10
+_UNEXPLAINED = frozenset((Cause.UNKNOWN.value, Cause.UNOBSERVED.value))
 
 
 def verdict(diagnosis: Diagnosis) -> str:
@@ -33,29 +33,32 @@ def _work(diagnosis: Diagnosis) -> str:
 
 
 def _rest(diagnosis: Diagnosis) -> str:
-    unknown = diagnosis.fidelity.unknown_share
+    """The largest of what a rule found, what no rule covers, and what cannot be explained."""
     first = next((f for f in diagnosis.findings if f.severity != "info"), None)
-    if unknown > _MUCH_UNKNOWN_SHARE and (first is None or unknown > first.cost_share):
+    found = first.cost_share if first is not None else 0.0
+    cause, bare = _largest_idle(diagnosis)
+    unknown = diagnosis.fidelity.unknown_share
+    if unknown > max(_MUCH_SHARE, found, bare):
         return f"; {share(unknown)} cannot be explained, because records are missing."
-    if first is not None:
-        return f"; {_told(first)}."
-    return _nothing_to_fix(diagnosis)
+    if bare > max(_MUCH_SHARE, found):
+        return f"; {share(bare)} goes to {Cause(cause).text}."
+    return f"; {_told(first)}." if first is not None else _nothing_to_fix(diagnosis, cause, bare)
 
 
 def _told(first: Finding) -> str:
     return first.title[:1].lower() + first.title[1:]
 
 
-def _nothing_to_fix(diagnosis: Diagnosis) -> str:
-    parts = diagnosis.breakdown_us
-    busy = 1 - parts.idle / diagnosis.steps.mean_us
+def _nothing_to_fix(diagnosis: Diagnosis, cause: str, part: float) -> str:
+    busy = 1 - diagnosis.breakdown_us.idle / diagnosis.steps.mean_us
     if busy >= _BUSY_SHARE:
         return f" and is busy {share(busy)} of it; nothing stands out as worth fixing."
-    cause, idle = _largest_idle(diagnosis)
-    part = share(idle / diagnosis.steps.mean_us)
-    return f"; most of the rest is {Cause(cause).text} ({part})."
+    return f"; most of the rest is {Cause(cause).text} ({share(part)})."
 
 
 def _largest_idle(diagnosis: Diagnosis) -> tuple[str, float]:
-    named = [item for item in diagnosis.idle_us.items() if item[0] not in _UNEXPLAINED]
-    return max(named, key=lambda item: item[1], default=(Cause.UNKNOWN.value, 0.0))
+    """(cause, share of the step) of the largest idle time that no finding tells of."""
+    told = {code for f in diagnosis.findings for code in (f.cause, *(p.cause for p in f.where))}
+    named = [c for c in diagnosis.idle_us.items() if c[0] not in told | _UNEXPLAINED]
+    cause, time = max(named, key=lambda item: item[1], default=(Cause.UNKNOWN.value, 0.0))
+    return cause, time / diagnosis.steps.mean_us

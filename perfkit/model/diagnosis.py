@@ -136,7 +136,10 @@ class HostCall(_Noun, frozen=True, kw_only=True):
 
 
 class Copy(_Noun, frozen=True, kw_only=True):
-    """Copies of one direction and memory kind; times per step."""
+    """Copies of one direction and memory kind; times per step.
+
+    `within` names the cause that made them, where it is not the step itself: a checkpoint.
+    """
 
     direction: str
     memory: str
@@ -145,6 +148,7 @@ class Copy(_Noun, frozen=True, kw_only=True):
     total_us: float
     exposed_us: float
     idle_us: float
+    within: str | None = None
 
 
 class Collective(_Noun, frozen=True, kw_only=True):

@@ -71,9 +71,9 @@ def places_of(diagnosis: Diagnosis, *causes: Cause) -> list[Place]:
 
 
 def of_step(diagnosis: Diagnosis, us: float) -> str:
-    """Such as "59.3 ms of each 177.6 ms step (33.4 %)"."""
-    whole = time_us(diagnosis.steps.mean_us)
-    return f"{time_us(us)} of each {whole} step ({share(share_of_step(diagnosis, us))})"
+    """Such as "59.3 ms per step (33.4 %)"."""
+    per_step = " per step" if diagnosis.steps.marker != "none" else ""
+    return f"{time_us(us)}{per_step} ({share(share_of_step(diagnosis, us))})"
 
 
 def fact(text: str, value: float | None = None, unit: str | None = None) -> Evidence:

@@ -35,7 +35,7 @@ _DIRECTION = {"HtoD": "to the GPU", "DtoH": "to the host"}
 
 def check(diagnosis: Diagnosis) -> Advice | None:
     """Exposed time of pageable copies, and idle time charged to them."""
-    copies = [copy for copy in diagnosis.copies if copy.memory == "pageable"]
+    copies = [c for c in diagnosis.copies if c.memory == "pageable" and c.within is None]
     if not copies:
         return None
     cost = sum(copy.exposed_us + copy.idle_us for copy in copies)
