@@ -18,8 +18,9 @@ When not to
     asynchronous if it costs too much.
 
 References
-    SageMaker's StepOutlier rule (standard deviations); perfkit uses the median and its absolute
-    deviations, which the outliers themselves do not move.
+    https://docs.aws.amazon.com/sagemaker/latest/dg/debugger-built-in-profiler-rules.html
+    (StepOutlier, by standard deviations); perfkit uses the median and its absolute deviations,
+    which the outliers themselves do not move.
 """
 
 from __future__ import annotations

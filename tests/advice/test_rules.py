@@ -1,0 +1,170 @@
+"""Each rule: cases in which it must speak, and cases in which it must not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from perfkit.model.diagnosis import Diagnosis, Outlier, Outliers
+from perfkit.reports.advice import advise, codes
+from tests.advice.builder import all_reduces, copies, diagnosis, matrix, place
+
+LAUNCH = {"launch": 1500.0, "dispatch": 1500.0, "python": 500.0}
+PERIODIC = Outliers(
+    steps=[Outlier(step=f"ProfilerStep#{i}", wall_us=90_000.0, excess_us=80_000.0,
+                   grew="dataloader") for i in (7, 15, 23)],
+    cost_us=1200.0, cause="dataloader", period=8,
+)  # fmt: skip
+
+# (code, why, diagnosis, severity)
+FIRES = [
+    ("dataloader-starvation", "a third of the step", diagnosis({"dataloader": 3300}), "critical"),
+    ("dataloader-starvation", "six percent", diagnosis({"dataloader": 600}), "warning"),
+    ("dataloader-starvation", "CPU training waits too",
+     diagnosis({"dataloader": 3000}, device={"kind": "cpu"}), "critical"),
+    ("host-sync-in-step", "a fifth", diagnosis({"sync": 2100}), "critical"),
+    ("host-sync-in-step", "small, told as information", diagnosis({"sync": 200}), "info"),
+    ("launch-bound", "all three parts count", diagnosis(LAUNCH), "critical"),
+    ("launch-bound", "Python alone", diagnosis({"python": 1500}), "warning"),
+    ("pageable-copy", "exposed", diagnosis(copy=1500, copies=copies("pageable", 1500)), "warning"),
+    ("pageable-copy", "staging while the GPU idles",
+     diagnosis({"copy": 2200}, copies=copies("pageable", 0.0, 2200)), "critical"),
+    ("exposed-communication", "a third",
+     diagnosis(communication=3400, collectives=all_reduces(3400)), "critical"),
+    ("allocator-churn", "in the step", diagnosis({"allocator": 800}), "warning"),
+    ("low-precision-unused", "fp32 GEMMs on an A100",
+     diagnosis(kernel_summary=matrix(6000, 0.0)), "info"),
+    ("low-precision-unused", "Volta has tensor cores",
+     diagnosis(device={"compute_capability": "7.0"}, kernel_summary=matrix(6000, 0.0)), "info"),
+    ("step-outliers", "every eighth", diagnosis(outliers=PERIODIC), "warning"),
+]  # fmt: skip
+
+# (code, why, diagnosis)
+SILENT = [
+    ("dataloader-starvation", "hidden by prefetching", diagnosis({"dataloader": 0.0})),
+    ("dataloader-starvation", "below half a percent", diagnosis({"dataloader": 45})),
+    ("dataloader-starvation", "other idle time", diagnosis({"sync": 3000})),
+    ("host-sync-in-step", "deep queue, costs nothing", diagnosis({"sync": 20})),
+    ("host-sync-in-step", "no GPU", diagnosis({"sync": 3000}, device={"kind": "cpu"})),
+    ("launch-bound", "healthy", diagnosis({"kernel_gap": 200})),
+    ("launch-bound", "unknown is no evidence", diagnosis({"unknown": 5000})),
+    ("launch-bound", "waits for data", diagnosis({"dataloader": 5000})),
+    ("launch-bound", "no host events", diagnosis(LAUNCH, fidelity={"host_events": 0})),
+    ("launch-bound", "CPU only", diagnosis(LAUNCH, device={"kind": "cpu"})),
+    ("pageable-copy", "pinned", diagnosis(copy=1500, copies=copies("pinned", 1500))),
+    ("pageable-copy", "hidden", diagnosis(copies=copies("pageable", 10))),
+    ("pageable-copy", "ROCm does not tell", diagnosis(copy=1500, copies=copies("host", 1500))),
+    ("exposed-communication", "hidden", diagnosis(communication=30, collectives=all_reduces(30))),
+    ("exposed-communication", "none", diagnosis()),
+    ("allocator-churn", "none", diagnosis()),
+    ("low-precision-unused", "on tensor cores", diagnosis(kernel_summary=matrix(6000, 0.9))),
+    ("low-precision-unused", "names do not tell", diagnosis(kernel_summary=matrix(6000, None))),
+    ("low-precision-unused", "few GEMMs", diagnosis(kernel_summary=matrix(500, 0.0))),
+    ("low-precision-unused", "no tensor cores",
+     diagnosis(device={"compute_capability": "6.1"}, kernel_summary=matrix(6000, 0.0))),
+    ("low-precision-unused", "AMD numbers mean something else",
+     diagnosis(device={"name": "AMD Instinct MI300X", "compute_capability": "9.4"},
+               kernel_summary=matrix(6000, 0.0))),
+    ("low-precision-unused", "GPU not known",
+     diagnosis(device={"compute_capability": None}, kernel_summary=matrix(6000, 0.0))),
+    ("step-outliers", "even steps", diagnosis()),
+]  # fmt: skip
+
+
+def ids(cases: Sequence[tuple[object, ...]]) -> list[str]:
+    return [f"{case[0]}: {case[1]}" for case in cases]
+
+
+@pytest.mark.parametrize(("code", "why", "case", "severity"), FIRES, ids=ids(FIRES))
+def test_fires(code: str, why: str, case: Diagnosis, severity: str) -> None:
+    found = {f.code: f for f in advise(case).findings}
+    assert code in found, why
+    finding = found[code]
+    assert finding.severity == severity
+    assert 0 < finding.cost_us <= case.steps.mean_us
+    assert finding.gain_us.bound > 0
+    assert finding.title[0].isupper()
+    assert finding.remedy.text.endswith(".")
+    assert finding.evidence
+
+
+@pytest.mark.parametrize(("code", "why", "case"), SILENT, ids=ids(SILENT))
+def test_is_silent(code: str, why: str, case: Diagnosis) -> None:
+    assert code not in [f.code for f in advise(case).findings], why
+
+
+def test_every_rule_has_cases_of_both_kinds() -> None:
+    assert {case[0] for case in FIRES} == {case[0] for case in SILENT} == set(codes())
+
+
+def test_a_healthy_run_has_no_findings() -> None:
+    assert advise(diagnosis({"kernel_gap": 150, "launch": 20})).findings == []
+
+
+@pytest.mark.parametrize(
+    ("parallelism", "setting"),
+    [
+        (["DDP"], "bucket_cap_mb"),
+        (["FSDP1"], "forward_prefetch"),
+        (["FSDP2"], "set_modules_to_forward_prefetch"),
+        (["DeepSpeed"], "overlap_comm"),
+        (["DDP", "Megatron-LM"], "--overlap-grad-reduce"),
+        ([], "as soon as their data is ready"),
+    ],
+)
+def test_communication_names_the_setting_of_the_framework(
+    parallelism: list[str], setting: str
+) -> None:
+    case = diagnosis(communication=3000, collectives=all_reduces(3000),
+                     framework={"parallelism": parallelism})  # fmt: skip
+    remedy = advise(case).findings[0].remedy
+    assert setting in f"{remedy.text} {remedy.snippet}"
+
+
+@pytest.mark.parametrize(
+    ("loader", "word"),
+    [
+        ("_SingleProcessDataLoaderIter", "num_workers=0"),
+        ("_MultiProcessingDataLoaderIter", "more workers"),
+        (None, "ahead in other processes"),
+    ],
+)
+def test_loader_remedy_knows_the_loader(loader: str | None, word: str) -> None:
+    case = diagnosis({"dataloader": 3000}, framework={"data_loader": loader})
+    assert word in advise(case).findings[0].remedy.text
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [("aten::item", ".item()"), ("aten::nonzero", "torch.where"), ("my_op", "my_op")],
+)
+def test_sync_remedy_names_the_operator(name: str, word: str) -> None:
+    case = diagnosis({"sync": 3000}, places=[place("sync", name, 3000)])
+    assert word in advise(case).findings[0].remedy.text
+
+
+def test_precision_remedy_suits_the_gpu() -> None:
+    for capability, word in (("7.0", "GradScaler"), ("9.0", "bfloat16")):
+        case = diagnosis(device={"compute_capability": capability},
+                         kernel_summary=matrix(6000, 0.0))  # fmt: skip
+        assert word in (advise(case).findings[0].remedy.snippet or "")
+
+
+def test_python_between_operators_is_not_mended_by_compiling() -> None:
+    remedy = advise(diagnosis({"python": 3000})).findings[0].remedy
+    assert "Python" in remedy.text
+    assert remedy.snippet is None
+
+
+def test_outliers_are_told_with_period_excess_and_cause() -> None:
+    title = advise(diagnosis(outliers=PERIODIC)).findings[0].title
+    assert title == "Every 8th step takes 80.0 ms longer (waiting for data), 12.0 % of all time"
+
+
+def test_confidence_falls_with_missing_records_and_few_steps() -> None:
+    idle = {"dataloader": 3000.0}
+    assert advise(diagnosis(idle)).findings[0].confidence == "high"
+    assert advise(diagnosis(idle, steps={"count": 1})).findings[0].confidence == "medium"
+    damaged = diagnosis(idle, fidelity={"unknown_share": 0.3})
+    assert advise(damaged).findings[0].confidence == "low"

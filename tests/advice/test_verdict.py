@@ -1,0 +1,54 @@
+"""The sentence that leads the report."""
+
+from __future__ import annotations
+
+import pytest
+
+from perfkit.model.diagnosis import Diagnosis
+from perfkit.reports.advice import advise
+from tests.advice.builder import diagnosis
+
+CASES = [
+    (
+        diagnosis({"dataloader": 3300}),
+        "The GPU computes 67.0 % of each 10.0 ms step; "
+        "the GPU waits 3.30 ms per step (33.0 %) for the next batch.",
+    ),
+    (
+        diagnosis({"kernel_gap": 200}),
+        "The GPU computes 98.0 % of each 10.0 ms step and is busy 98.0 % of it; "
+        "nothing stands out as worth fixing.",
+    ),
+    (
+        diagnosis({"unknown": 4000, "dataloader": 700}, fidelity={"unknown_share": 0.4}),
+        "The GPU computes 53.0 % of each 10.0 ms step; "
+        "40.0 % cannot be explained, because records are missing.",
+    ),
+    (
+        diagnosis({"gc": 3000, "dataloader": 700}),
+        "The GPU computes 63.0 % of each 10.0 ms step; 30.0 % goes to Python garbage collection.",
+    ),
+    (
+        diagnosis({"sync": 400, "kernel_gap": 900}),
+        "The GPU computes 87.0 % of each 10.0 ms step; "
+        "most of the rest is gap between queued kernels (9.0 %).",
+    ),
+    (
+        diagnosis({"unobserved_gpu_work": 10_000}, device={"kind": "none"}),
+        "Work was launched, but the trace has no GPU records: nothing can be said of the GPU.",
+    ),
+    (
+        diagnosis({"python": 2000}, device={"kind": "cpu"}),
+        "On the CPU (the trace has no GPU work), operators run 80.0 % of each 10.0 ms step; "
+        "20.0 % goes to Python between operators.",
+    ),
+    (
+        diagnosis(steps={"mean_us": 0.0}),
+        "The trace covers no time: there is nothing to judge.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("case", "sentence"), CASES)
+def test_verdict(case: Diagnosis, sentence: str) -> None:
+    assert advise(case).verdict == sentence
