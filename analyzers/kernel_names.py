@@ -69,7 +69,7 @@ _FORMATS = tuple(
     for form, pattern in (
         ("fp4", r"fp4|e2m1|mxf4"),
         ("fp8", r"e4m3|e5m2|fp8|float8|_F8|qmma"),
-        ("tf32", r"tf32|_s1688gemm|tensorop_s1688"),
+        ("tf32", r"tf32|(?<!16)_s1688gemm|tensorop_s1688"),
         ("bf16", r"bf16|bfloat16|_BBS|_BB_|nvjet_t|bfloat"),
         ("fp16", r"fp16|f16|__half|c10::Half|h884|h1688|hgemm|hcudnn|_HHS|_HH_|_HSS|nvjet_h|half"),
         ("int8", r"i8816|imma|int8|_I8"),
