@@ -151,7 +151,7 @@ def _finding_head(finding: Finding) -> Html:
         tag(
             "p",
             tag("span", text(finding.severity), class_="badge"),
-            tag("span", text(f"{finding.code} {finding.name}")),
+            tag("span", text(finding.code)),
             tag("span", text(f"confidence {finding.confidence}")),
             class_="quiet tags",
         ),

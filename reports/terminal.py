@@ -159,21 +159,25 @@ def _fitting(blocks: list[Block], room: int) -> int:
 
 def _finding(console: Console, finding: Finding) -> Block:
     evidence = clean(finding.evidence[0].text) if finding.evidence else ""
-    remedy = Text.assemble(("Fix: ", "bold"), clean(finding.remedy.text))
+    fix = (f"Fix ({clean(finding.code)}): ", "bold")
+    remedy = Text.assemble(fix, clean(finding.remedy.text))
     return [
-        _title(console, finding),
+        *_title(console, finding),
         *(_wrapped(console, evidence, _INDENT, most=2) if evidence else []),
         *_wrapped(console, remedy, _INDENT, most=2),
     ]
 
 
-def _title(console: Console, finding: Finding) -> Text:
+def _title(console: Console, finding: Finding) -> Block:
+    """Mark, title and cost; the title wraps in its own column."""
     mark, style = _MARKS[finding.severity]
     cost = f" {time_us(finding.cost_us):>9} {share(finding.cost_share):>7}"
-    code = clean(finding.code) + " "
-    room = console.width - len(cost) - len(code) - _INDENT
-    title = _fit(clean(finding.title), room, pad=True)
-    return Text.assemble((mark, style), "  ", code, (title + cost, "bold"))
+    room = console.width - len(cost) - _INDENT
+    title = Text(clean(finding.title), style="bold")
+    first, *rest = _wrapped(console, title, len(cost) + _INDENT, most=2)
+    words = set_cell_size(first.plain.strip(), room)
+    head = Text.assemble((mark, style), "  ", (words + cost, "bold"))
+    return [head, *(Text.assemble(" " * _INDENT, (line.plain.strip(), "bold")) for line in rest)]
 
 
 def _facts(console: Console, diagnosis: Diagnosis) -> Block:

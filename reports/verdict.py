@@ -46,7 +46,8 @@ def _rest(diagnosis: Diagnosis) -> str:
 
 
 def _told(first: Finding) -> str:
-    return first.title[:1].lower() + first.title[1:]
+    title = first.title.replace("The GPU ", "it ", 1)
+    return title[:1].lower() + title[1:]
 
 
 def _nothing_to_fix(diagnosis: Diagnosis, cause: str, part: float) -> str:

@@ -1,5 +1,5 @@
-const COMMUNICATION = new Set(["communication", "collective", "nccl"]);
-const COPIES = new Set(["memcpy", "memset", "copy"]);
+// `copy` is a class of kernels: they compute, the copy engine does not run them
+const COPIES = new Set(["memcpy", "memset"]);
 const LANE_GAP = 0.5;
 
 /** How deep each event lies in those of its lane that are still open. */
@@ -34,7 +34,7 @@ function laneRows(lanes, events, depth) {
 }
 
 function eventKey(kind, onStream) {
-  if (COMMUNICATION.has(kind)) return "communication";
+  if (kind === "communication") return "communication";
   if (COPIES.has(kind)) return "copy";
   return onStream ? "compute" : `host-${kind}`;
 }

@@ -96,7 +96,7 @@ function watch(target) {
 }
 
 function timelineLayout(line, rows) {
-  const pixels = Math.min(Math.max(rows.total * 22, 220), 900);
+  const pixels = Math.min(Math.max(rows.total * 22, 220), 1400);
   return {
     barmode: "overlay",
     height: pixels + 56,

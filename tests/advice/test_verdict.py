@@ -12,7 +12,7 @@ CASES = [
     (
         diagnosis({"dataloader": 3300}),
         "The GPU computes 67.0 % of each 10.0 ms step; "
-        "the GPU waits 3.30 ms per step (33.0 %) for the next batch.",
+        "it waits 3.30 ms per step (33.0 %) for the next batch.",
     ),
     (
         diagnosis({"kernel_gap": 200}),

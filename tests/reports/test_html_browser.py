@@ -243,6 +243,7 @@ def test_hostile_names_are_text_everywhere(untouched: Opened, name: str) -> None
             const chart = document.getElementById('timeline');
             const trace = chart.data.findIndex((t) => t.meta.includes(name));
             const point = chart.data[trace].meta.indexOf(name);
+            Plotly.Fx.unhover(chart);
             Plotly.Fx.hover(chart, [{curveNumber: trace, pointNumber: point}]);
         }""",
         shown,
