@@ -229,6 +229,8 @@ def test_timeline_zooms_by_key_and_keeps_its_height(opened: Opened) -> None:
     page.keyboard.press("ArrowRight")
     low, high = view(page)
     assert high - low == pytest.approx(171.2 / 4)
+    page.set_viewport_size({"width": 1100, "height": 800})
+    page.wait_for_timeout(500)
     assert page.locator("#timeline .main-svg").first.bounding_box()["height"] == before
     page.keyboard.press("0")
     assert view(page) == pytest.approx((0, 171.2))
