@@ -1,7 +1,8 @@
 """What a kernel's name tells: its class, its number format, whether it used tensor cores.
 
-Names come from cuBLAS, cuDNN, CUTLASS, Triton, PyTorch, NCCL, Tensile (rocBLAS, hipBLASLt), MIOpen
-and Composable Kernel. They are looked at once per name; every pattern is linear in its length.
+Names come from cuBLAS, cuDNN, CUTLASS, Triton, PyTorch, NCCL, FBGEMM, TensorRT-LLM, Tensile
+(rocBLAS, hipBLASLt), MIOpen and Composable Kernel. They are looked at once per name; every pattern
+is linear in its length.
 """
 
 from __future__ import annotations
@@ -11,70 +12,95 @@ from functools import lru_cache
 
 from perfkit.model.kernel import KernelKind
 
-_LOOKED_AT = 600  # C++ names run to thousands of characters; what tells stands in front
+_LOOKED_AT = 2000  # C++ names run to many thousands of characters; what tells stands in front
+_NOISE = re.compile(
+    r"\(anonymous namespace\)|<unnamed>"
+    r"|\((?:bool|char|short|int|long|unsigned int|unsigned long|cudnnKernelDataType_t)\)"
+)
 
 # The first that matches decides, so the specific stand before the general.
 _KINDS = tuple(
     (kind, re.compile(pattern, re.IGNORECASE))
     for kind, pattern in (
+        # Inductor lists every operator it fused in the name; only a template computes a matrix.
+        (KernelKind.ELEMENTWISE, r"^triton_(poi|for)_"),
+        (KernelKind.NORMALIZATION, r"^triton_(red|per)_\w*(_norm|rsqrt)"),
+        (KernelKind.REDUCTION, r"^triton_(red|per|split_scan)_"),
+        (KernelKind.ATTENTION, r"^triton_(tem_)?\w*flex_"),
+        (KernelKind.CONVOLUTION, r"^triton_(tem_\w*)?conv"),
+        (KernelKind.GEMM, r"^triton_(tem_|(add|b|baddb)?mm)"),
         (KernelKind.COMMUNICATION,
-         r"nccl|rccl|nvshmem|(one_shot|two_shot|multimem)_(all_)?(reduce|gather)|all_reduce_kernel"
-         r"|cross_device_reduce|quickreduce|deep_ep|mscclKernel|lamport|allreduce_fusion"),
-        (KernelKind.COPY, r"^void transpose_|batched_transpose|reshape_and_cache|permute_pooled"),
+         r"nccl|rccl|hccl|nvshmem|deep_ep|msccl|userbuffers|symmetric_memory|symm_mem|lamport"
+         r"|(one_?shot|two_?shot|multimem)\w*_(reduce|gather)|cross_device_reduce|quickreduce"
+         r"|all_?reduce|all_?gather_|reduce_?scatter_|all_?to_?all"),
+        (KernelKind.COPY, r"batched_transpose|reshape_and_cache|cast_transpose"),
         (KernelKind.ATTENTION,
-         r"flash|fmha|attention|attn_(fwd|bwd)|_attn|sdpa|mha_(fwd|bwd)|triton_flex|mla_|dot_do_o"),
+         r"flash_?(fwd|bwd|attn|attention|infer|decod|mla)|flash::|fmha|attention|attn|sdpa"
+         r"|mha_(fwd|bwd)|mla_(decode|fwd|combine|merge)|dot_do_o|Batch(Prefill|Decode)With"
+         r"|(Paged|Ragged)KV|MergeState|_flex_"),
+        (KernelKind.EMBEDDING, r"(split|dense)_embedding"),
         (KernelKind.OPTIMIZER,
-         r"multi_tensor_apply|fused_?adam|adamw?_kernel|lamb_|rowwise_adagrad|sgd_kernel|\bapex"),
+         r"multi_tensor_|adamw?_?(kernel|math|functor)|fused_?adam|lamb_|_adagrad|sgd_?(kernel|math)"
+         r"|kOptimizer|lion_"),
         (KernelKind.CONVOLUTION,
-         r"conv|fprop|dgrad|wgrad|winograd|scudnn|hcudnn|igemm_(fwd|bwd|wrw)|implicit_gemm"
-         r"|miopen|fft[12]d_|im2col|col2im|flip_filter|computeOffsetsKernel"),
+         r"conv(?!ert)|fprop|dgrad|wgrad|bwd_(weight|data)|winograd|(\d|[shi])cudnn|im2col|col2im"
+         r"|vol2col|igemm_(fwd|bwd|wrw)|implicit_gemm|fft[12]d_|flip_filter|compute\w*Offsets"
+         r"|pointwise_mult_and_sum_complex"),
         (KernelKind.NORMALIZATION,
-         r"layer_?norm|batch_?norm|group_?norm|rms_?norm|rmsnorm|bn_(fw|bw)_|GammaBeta|RowwiseMoments"
-         r"|instance_?norm|weight_norm"),
-        (KernelKind.EMBEDDING, r"embedding|indexSelect|index_(select|put)|indexing_backward"),
+         r"(layer|batch|group|rms|instance|weight)_?norm|bn_(fw|bw)_|ln_(fwd|bwd)_|GammaBeta"
+         r"|RowwiseMoments|ComputeFusedParams"),
+        (KernelKind.ELEMENTWISE, r"rotary|rope_"),
+        (KernelKind.EMBEDDING, r"embedding|index_?select|index_put|indexing_backward"),
         (KernelKind.GEMM,
-         r"gemm|gemv|matmul|nvjet|cijk_|_mm_|_bmm|\bmm_|wgmma|cublas|splitKreduce|batched_dot"
-         r"|triton_tem_fused.*mm|cutlass_\d\d|s16816|tensorop|dot_kernel|^bmm_|bmm_Mx"),
+         r"(?<!fb)gemm|gemv|matmul|nvjet|cijk_|cublas|splitKreduce|epilogue::impl|wgmma|fused_moe"
+         r"|(^|_)(add|b|baddb)?mm_|cutlass_\d\d|[sh]1688|\d16816|[hisd]884|(?<!sub)tensorop"
+         r"|dot_kernel|batched_dot|marlin|machete"),
         (KernelKind.EMBEDDING,
-         r"index_(add|elementwise)|indexFunc|gather|scatter"
-         r"|bounds_check_indices|linearize_index|take_kernel|index_kernel"),
+         r"index_(add|elementwise)|indexFunc|gather|scatter|bounds_check_indices|linearize_index"
+         r"|take_kernel|index_kernel|finalizeKernelVecLoad"),
         (KernelKind.COPY,
-         r"CatArrayBatched|copy_kernel|copyKernel|transpose|nchwToNhwc|nhwcToNchw|memcpy|memset"
-         r"|direct_copy|copy_bucket|permute_|reshape_and_cache"),
+         r"CatArray|copy|transpose|nchwToNhwc|nhwcToNchw|memcpy|memset|permute|fillBuffer"
+         r"|chunk_cat|compute_cuda_kernel"),
         (KernelKind.REDUCTION,
-         r"reduce|softmax|argm(ax|in)|cub::Device(Scan|Radix|Segmented)|sort|topk|scan|cumsum"
-         r"|triton_(red|per)|nll_loss|cross_entropy|pool|norm_kernel|multinomial|welford"),
+         r"reduce|softmax|argm(ax|in)|cub::Device|sort|top_?k|scan|cumsum|cumprod|nll_?(loss|crit)"
+         r"|cross_entropy|pool|norm_kernel|multinomial|welford|_sum_|histogram|routing|unique"),
         (KernelKind.ELEMENTWISE,
-         r"elementwise|triton_poi|pointwise|fused_dropout|_functor|Functor|relu|gelu|silu|sigmoid"
-         r"|fill|arange|distribution_|scalePackedTensor|rotary|where|tri[ul]_|_foreach|OpTensor"),
-        (KernelKind.ELEMENTWISE, r"^fused_|^triton_"),
+         r"elementwise|pointwise|dropout|functor|relu|gelu|silu|swiglu|act_and_mul|sigmoid|fill"
+         r"|arange|distribution_|PackedTensor|where|tri[ul]_|_foreach|OpTensor|TensorOp|elemwise"
+         r"|quant|fp8|rescale|cast|^fused_|^triton_"),
     )
 )  # fmt: skip
 
+_FFMA = re.compile(r"ffma|simt", re.IGNORECASE)
 _TENSOR_CORES = re.compile(
-    r"[hisd]884|h1688|s1688|i8816|16816|16832|16864|161616|168128|hmma|imma|qmma|tensorop|wmma|wgmma"
-    r"|gmma|utcmma|tcgen05|nvjet|sm(90|100|103|120)_xmma|xmma_(gemm|fprop|dgrad|wgrad).*(f16|tf32|bf16|i8)"
-    r"|flash_(fwd|bwd)|FlashAttn|fmhaSm|fmha_v2|_MI\d+x\d+|_MFMA|xdl|gtcx|wmma",
+    r"[hisd]884|[hs]1688|i8816|16816|16832|16864|161616|[hiq]mma|wmma|wgmma|gmma|umma|tcgen05"
+    r"|(?<!sub)tensorop|nvjet|sm(90|1\d\d)a?_xmma|xmma_\w*(f16|tf32|i8|e4m3|e5m2)|^bmm_\w*_sm1\d\d"
+    r"|flash_(fwd|bwd)|FlashAttn|fmhaSm|fmha_v2|fmha_\w*f16|sdpa_sm|_MI\d+x\d+|mfma|xdl|gtcx",
     re.IGNORECASE,
 )
 _PLAIN_CORES = re.compile(
-    r"sgemm|dgemm|cgemm|zgemm|gemv|gemmSN|gemmk1|scudnn|simt|_S_B_|fft[12]d|convolve_sgemm"
-    r"|(dgrad|wgrad)\w*_(engine|alg\w*)<float|winograd\w*<\w*float|dot_kernel<float",
+    r"[sch]gemm|gemm(SN|k1)_|scudnn|fft[12]d_|convolve_|cijk_|winograd\w*<(__half|float)"
+    r"|[dw]grad\w*_(engine|alg\w*)<(__half|float)",
     re.IGNORECASE,
 )
+# Where tensor cores are no alternative: one vector is limited by memory, fp64 has its own units.
+_NO_CHOICE = re.compile(r"gemv|[dz]gemm|dot_kernel|double|splitKreduce", re.IGNORECASE)
 _MATRIX = (KernelKind.GEMM, KernelKind.CONVOLUTION, KernelKind.ATTENTION)
 
+# cuBLAS names its nvjet kernels by operand: q is fp8, o fp4, t bf16, h fp16, s fp32.
 _FORMATS = tuple(
     (form, re.compile(pattern, re.IGNORECASE))
     for form, pattern in (
-        ("fp4", r"fp4|e2m1|mxf4"),
-        ("fp8", r"e4m3|e5m2|fp8|float8|_F8|qmma"),
-        ("tf32", r"tf32|(?<!16)_s1688gemm|tensorop_s1688"),
-        ("bf16", r"bf16|bfloat16|_BBS|_BB_|nvjet_t|bfloat"),
-        ("fp16", r"fp16|f16|__half|c10::Half|h884|h1688|hgemm|hcudnn|_HHS|_HH_|_HSS|nvjet_h|half"),
-        ("int8", r"i8816|imma|int8|_I8"),
-        ("fp64", r"dgemm|double|f64|_DB_"),
-        ("fp32", r"sgemm|scudnn|float|f32|_S_B|_SB_|fp32|nvjet_s"),
+        ("fp4", r"fp4|e2m1|mxf4|nvjet_(sm\d+_)?o"),
+        ("fp8", r"e4m3|e5m2|fp8|float8|_F8|qmma|nvjet_(sm\d+_)?q"),
+        ("bf16", r"bf16|bfloat|_BBS|_BB_|DF16b|nvjet_(sm\d+_)?t"),
+        ("fp16",
+         r"f16|fp16|half|h884|s884|h1688|h16816|hgemm|hcudnn|_HHS|_HH_|_HSS|DF16_"
+         r"|nvjet_(sm\d+_)?h"),
+        ("tf32", r"tf32|s1688"),
+        ("int8", r"i8816|i16832|imma|int8|_I8"),
+        ("fp64", r"[dz]gemm|double|f64|_DB_|d884"),
+        ("fp32", r"[sc]gemm|scudnn|float|f32|fp32|_S_B|_SB_|nvjet_(sm\d+_)?s[^m]"),
     )
 )  # fmt: skip
 
@@ -82,23 +108,34 @@ _FORMATS = tuple(
 @lru_cache(maxsize=1 << 16)
 def kind_of(name: str) -> KernelKind:
     """The class of a kernel, OTHER where its name does not tell."""
-    text = name[:_LOOKED_AT]
-    return next((kind for kind, pattern in _KINDS if pattern.search(text)), KernelKind.OTHER)
+    head = _head(name)
+    return next((kind for kind, pattern in _KINDS if pattern.search(head)), KernelKind.OTHER)
 
 
 @lru_cache(maxsize=1 << 16)
 def tensor_core_use(name: str) -> bool | None:
-    """Whether a matrix kernel ran on tensor (matrix) cores; None where its name does not tell."""
-    text = name[:_LOOKED_AT]
-    if kind_of(name) not in _MATRIX:
+    """Whether a matrix kernel ran on tensor (matrix) cores.
+
+    None where its name does not tell, and where tensor cores would be no alternative.
+    """
+    head = _head(name)
+    if kind_of(name) not in _MATRIX or _NO_CHOICE.search(head):
         return None
-    if _TENSOR_CORES.search(text):
+    if _FFMA.search(head):
+        return False
+    if _TENSOR_CORES.search(head):
         return True
-    return False if _PLAIN_CORES.search(text) else None
+    return False if _PLAIN_CORES.search(head) else None
 
 
 @lru_cache(maxsize=1 << 16)
 def precision(name: str) -> str | None:
     """Number format of a kernel's operands, such as "bf16"; None where its name does not tell."""
-    text = name[:_LOOKED_AT]
-    return next((form for form, pattern in _FORMATS if pattern.search(text)), None)
+    head = _head(name)
+    return next((form for form, pattern in _FORMATS if pattern.search(head)), None)
+
+
+def _head(name: str) -> str:
+    """The name without its parameters, whose types say nothing of the kernel."""
+    text = _NOISE.sub("", name[:_LOOKED_AT])
+    return text if text.startswith("std::enable_if") else text.partition("(")[0]

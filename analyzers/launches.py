@@ -30,14 +30,24 @@ class Launches:
 def launches(trace: Trace, work: GpuWork) -> Launches:
     """Join by correlation id, which all nodes of a CUDA graph share with its launch."""
     calls = np.flatnonzero((trace.kind == Kind.RUNTIME) & (trace.corr > 0))
+    operations = np.flatnonzero(trace.is_gpu_work)
+    call = np.full(len(trace), -1, dtype=np.int64)
+    call[operations] = _joined(trace, calls, operations)
+    return Launches(call=call[work.rows], orphans=_orphans(trace, calls, call[operations]))
+
+
+def _joined(trace: Trace, calls: Int64s, operations: Int64s) -> Int64s:
+    """The call with each operation's correlation id, -1 without one."""
+    if not len(calls):
+        return np.full(len(operations), -1, dtype=np.int64)
     calls = calls[np.argsort(trace.corr[calls], kind="stable")]
-    corr, wanted = trace.corr[calls], trace.corr[work.rows]
-    at = np.minimum(np.searchsorted(corr, wanted), max(len(corr) - 1, 0))
-    found = corr[at] == wanted if len(corr) else np.zeros(len(wanted), dtype=np.bool_)
-    call = np.where(found, calls[at] if len(corr) else -1, -1)
-    return Launches(call=np.asarray(call, dtype=np.int64), orphans=_orphans(trace, calls))
+    corr, wanted = trace.corr[calls], trace.corr[operations]
+    at = np.minimum(np.searchsorted(corr, wanted), len(corr) - 1)
+    return np.where(corr[at] == wanted, calls[at], -1)
 
 
-def _orphans(trace: Trace, calls: Int64s) -> Int64s:
-    calls = np.sort(calls[matching(trace, _LEAVES_A_RECORD)[trace.name[calls]]])
-    return calls[~np.isin(trace.corr[calls], trace.corr[trace.is_gpu_work])]
+def _orphans(trace: Trace, calls: Int64s, launched: Int64s) -> Int64s:
+    calls = calls[matching(trace, _LEAVES_A_RECORD)[trace.name[calls]]]
+    recorded = np.zeros(len(trace) + 1, dtype=np.bool_)
+    recorded[launched] = True  # -1, no launch, is the last entry
+    return calls[~recorded[calls]]

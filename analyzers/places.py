@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from perfkit.analyzers.facts import Facts
 from perfkit.analyzers.host import CAUSES, CODE
@@ -12,7 +13,7 @@ from perfkit.analyzers.idle import Pieces
 from perfkit.analyzers.intervals import union_and_first
 from perfkit.model.cause import Cause
 from perfkit.model.diagnosis import HostCall, Place
-from perfkit.model.trace import Int64s, Kind
+from perfkit.model.trace import Int8s, Int64s, Kind
 
 _MOST_PER_CAUSE = 8
 _NOWHERE = "between operators"
@@ -36,19 +37,18 @@ def places(facts: Facts) -> list[Place]:
 
 def _of_cause(facts: Facts, cause: Cause, pieces: Pieces) -> list[Place]:
     rows = _rows_of(facts, cause, pieces)
-    names = np.where(rows >= 0, facts.trace.name[rows], -1) if len(facts.trace) else rows
-    unique, inverse = np.unique(names, return_inverse=True)
-    total = np.zeros(len(unique), dtype=np.int64)
-    np.add.at(total, inverse, pieces.end - pieces.start)
-    found = np.argsort(-total, kind="stable")[:_MOST_PER_CAUSE].tolist()
+    # Name ids, with an entry before the first for "no name".
+    names = np.where(rows >= 0, facts.trace.name[rows], -1) + 1
+    total = np.bincount(names, weights=pieces.end - pieces.start)
+    costliest = np.argsort(-total, kind="stable")[:_MOST_PER_CAUSE]
     return [
         Place(
             cause=cause.value,
-            name=facts.trace.names[unique[i]][:_LONGEST_NAME] if unique[i] >= 0 else _NOWHERE,
-            count_per_step=len(np.unique(rows[inverse == i])) / facts.mean_over,
+            name=facts.trace.names[i - 1][:_LONGEST_NAME] if i else _NOWHERE,
+            count_per_step=len(np.unique(rows[names == i])) / facts.mean_over,
             idle_us=facts.per_step_us(total[i]),
         )
-        for i in found
+        for i in costliest[total[costliest] > 0].tolist()
     ]
 
 
@@ -93,42 +93,40 @@ def _covering(facts: Facts, rows: Int64s, times: Int64s) -> Int64s:
 def host_calls(facts: Facts) -> list[HostCall]:
     """Driver calls by name for the roles that can hold up a GPU, per step."""
     host, trace = facts.host, facts.trace
-    calls = host.rows[
-        np.isin(host.cause, [CODE[c] for c in _CALL_ROLES])
-        & (trace.kind[host.rows] == Kind.RUNTIME)
-        & facts.in_counted(trace.ts[host.rows])
+    keep = np.isin(host.cause, [CODE[c] for c in _CALL_ROLES])
+    keep &= (trace.kind[host.rows] == Kind.RUNTIME) & facts.in_counted(trace.ts[host.rows])
+    rows, keys = host.rows[keep], _keys(facts, host.cause[keep], host.rows[keep])
+    size = len(CAUSES) * len(trace.names)
+    count, total = (np.bincount(keys, w, size) for w in (None, trace.dur[rows]))
+    idle = _idle_by_call(facts, size)
+    found = [
+        HostCall(
+            name=trace.names[key % len(trace.names)],
+            role=CAUSES[key // len(trace.names)].value,
+            count_per_step=float(count[key]) / facts.mean_over,
+            total_us=facts.per_step_us(total[key]),
+            idle_us=facts.per_step_us(idle[key]),
+        )
+        for key in np.flatnonzero(count).tolist()
     ]
-    code = np.full(len(trace), -1, dtype=np.int8)
-    code[host.rows] = host.cause
-    keys = code[calls].astype(np.int64) * len(trace.names) + trace.name[calls]
-    idle = _idle_by_call(facts)
-    found = [_host_call(facts, calls[keys == key], idle, key) for key in np.unique(keys).tolist()]
     return sorted(found, key=lambda call: (-call.idle_us, -call.total_us, call.name))
 
 
-def _host_call(facts: Facts, rows: Int64s, idle: dict[int, int], key: int) -> HostCall:
-    code, name = divmod(key, len(facts.trace.names))
-    return HostCall(
-        name=facts.trace.names[name],
-        role=CAUSES[code].value,
-        count_per_step=len(rows) / facts.mean_over,
-        total_us=facts.per_step_us(facts.trace.dur[rows].sum()),
-        idle_us=facts.per_step_us(idle.get(key, 0)),
-    )
+def _keys(facts: Facts, cause: Int8s, rows: Int64s) -> Int64s:
+    """One number for each pair of role and call name."""
+    return cause.astype(np.int64) * len(facts.trace.names) + facts.trace.name[rows]
 
 
-def _idle_by_call(facts: Facts) -> dict[int, int]:
-    """Idle nanoseconds charged to each (role, call name)."""
-    pieces = facts.pieces.take(facts.in_counted(facts.pieces.start))
+def _idle_by_call(facts: Facts, size: int) -> NDArray[np.float64]:
+    """Idle nanoseconds charged to each pair of role and call name; shape (size,)."""
+    pieces = facts.pieces.take(np.isin(facts.pieces.cause, [CODE[c] for c in _CALL_ROLES]))
+    pieces = pieces.take(facts.in_counted(pieces.start))
     rows = pieces.blocker.copy()
     for thread in np.unique(pieces.thread[pieces.thread >= 0]).tolist():
         for cause in _CALL_ROLES:
             mine = (pieces.thread == thread) & (pieces.cause == CODE[cause]) & (rows < 0)
             rows[mine] = _covering(facts, facts.host.on(thread, cause), pieces.start[mine])
     keep = rows >= 0
-    keys = pieces.cause[keep].astype(np.int64) * len(facts.trace.names)
-    keys += facts.trace.name[rows[keep]]
-    unique, inverse = np.unique(keys, return_inverse=True)
-    total = np.zeros(len(unique), dtype=np.int64)
-    np.add.at(total, inverse, (pieces.end - pieces.start)[keep])
-    return dict(zip(unique.tolist(), total.tolist(), strict=True))
+    keys = _keys(facts, pieces.cause[keep], rows[keep])
+    idle = np.bincount(keys, (pieces.end - pieces.start)[keep], size)
+    return np.asarray(idle, dtype=np.float64)
