@@ -107,9 +107,9 @@ def _bar(parts: list[Slice], width: int, color: bool) -> Text:
 
 
 def _cells(key: str, number: int, color: bool) -> Text:
-    if color:
-        return Text(" " * number, style=f"on {color_of(key)}")
-    return Text(glyph(key) * number)
+    """Cells of one part; in colour the character is there, too, and hidden by its ground."""
+    style = f"{color_of(key)} on {color_of(key)}" if color else ""
+    return Text().append(glyph(key) * number, style)
 
 
 def _legend(parts: list[Slice], width: int, color: bool) -> Block:

@@ -102,6 +102,17 @@ def test_colour_is_the_callers_choice(slow: Diagnosis, monkeypatch: pytest.Monke
     assert "\x1b[" in render(slow, width=100, color=True)
 
 
+def test_colour_changes_nothing_but_colour(slow: Diagnosis) -> None:
+    colored = render(slow, width=100, color=True)
+    assert without_colors(colored) == plain(slow)
+
+
+def test_colour_ends_with_the_swatch(slow: Diagnosis) -> None:
+    colored = render(slow, width=100, color=True)
+    assert re.search(r"\x1b\[[\d;]+m##\x1b\[0m compute ", colored)
+    assert re.search(r"\x1b\[[\d;]+mdd\x1b\[0m waiting for data ", colored)
+
+
 def test_adds_nothing_but_ascii(slow: Diagnosis) -> None:
     assert plain(slow).isascii()
 
