@@ -31,11 +31,11 @@ _KINDS = tuple(
         (KernelKind.GEMM, r"^triton_(tem_|(add|b|baddb)?mm)"),
         (KernelKind.COMMUNICATION,
          r"nccl|rccl|hccl|nvshmem|deep_ep|msccl|userbuffers|symmetric_memory|symm_mem|lamport"
-         r"|(one_?shot|two_?shot|multimem)\w*_(reduce|gather)|cross_device_reduce|quickreduce"
+         r"|(one_?shot|two_?shot|multimem)\w{0,40}_(reduce|gather)|cross_device_reduce|quickreduce"
          r"|all_?reduce|all_?gather_|reduce_?scatter_|all_?to_?all"),
         (KernelKind.COPY, r"batched_transpose|reshape_and_cache|cast_transpose"),
         (KernelKind.ATTENTION,
-         r"flash_?(fwd|bwd|attn|attention|infer|decod|mla)|flash::|fmha|attention|attn|sdpa"
+         r"flash_?(fwd|bwd|attn|attention|decod|mla)|flash::|fmha|attention|attn|sdpa"
          r"|mha_(fwd|bwd)|mla_(decode|fwd|combine|merge)|dot_do_o|Batch(Prefill|Decode)With"
          r"|(Paged|Ragged)KV|MergeState|_flex_"),
         (KernelKind.EMBEDDING, r"(split|dense)_embedding"),
@@ -44,7 +44,7 @@ _KINDS = tuple(
          r"|kOptimizer|lion_"),
         (KernelKind.CONVOLUTION,
          r"conv(?!ert)|fprop|dgrad|wgrad|bwd_(weight|data)|winograd|(\d|[shi])cudnn|im2col|col2im"
-         r"|vol2col|igemm_(fwd|bwd|wrw)|implicit_gemm|fft[12]d_|flip_filter|compute\w*Offsets"
+         r"|vol2col|igemm_(fwd|bwd|wrw)|implicit_gemm|fft[12]d_|flip_filter|compute\w{0,20}Offsets"
          r"|pointwise_mult_and_sum_complex"),
         (KernelKind.NORMALIZATION,
          r"(layer|batch|group|rms|instance|weight)_?norm|bn_(fw|bw)_|ln_(fwd|bwd)_|GammaBeta"
@@ -74,17 +74,17 @@ _KINDS = tuple(
 _FFMA = re.compile(r"ffma|simt", re.IGNORECASE)
 _TENSOR_CORES = re.compile(
     r"[hisd]884|[hs]1688|i8816|16816|16832|16864|161616|[hiq]mma|wmma|wgmma|gmma|umma|tcgen05"
-    r"|(?<!sub)tensorop|nvjet|sm(90|1\d\d)a?_xmma|xmma_\w*(f16|tf32|i8|e4m3|e5m2)|^bmm_\w*_sm1\d\d"
-    r"|flash_(fwd|bwd)|FlashAttn|fmhaSm|fmha_v2|fmha_\w*f16|sdpa_sm|_MI\d+x\d+|mfma|xdl|gtcx",
+    r"|(?<!sub)tensorop|nvjet|sm(90|1\d\d)a?_xmma|xmma_\w{0,60}(f16|tf32|i8|e4m3|e5m2)|^bmm_\w*_sm1\d\d"
+    r"|flash_(fwd|bwd)|FlashAttn|fmhaSm|fmha_v2|fmha_\w{0,20}(f16|_sm80)|sdpa_sm|_MI\d+x\d+|mfma|xdl|gtcx",
     re.IGNORECASE,
 )
 _PLAIN_CORES = re.compile(
-    r"[sch]gemm|gemm(SN|k1)_|scudnn|fft[12]d_|convolve_|cijk_|winograd\w*<(__half|float)"
-    r"|[dw]grad\w*_(engine|alg\w*)<(__half|float)",
+    r"[sch]gemm|gemm(SN|k1)_|scudnn|fft[12]d_|convolve_|cijk_|winograd\w{0,40}<(__half|float)"
+    r"|[dw]grad\w{0,20}_(engine|alg\w{0,8})<(__half|float)",
     re.IGNORECASE,
 )
 # Where tensor cores are no alternative: one vector is limited by memory, fp64 has its own units.
-_NO_CHOICE = re.compile(r"gemv|[dz]gemm|dot_kernel|double|splitKreduce", re.IGNORECASE)
+_NO_CHOICE = re.compile(r"gemv(?!Tensor)|[dz]gemm|dot_kernel|double|splitKreduce", re.IGNORECASE)
 _MATRIX = (KernelKind.GEMM, KernelKind.CONVOLUTION, KernelKind.ATTENTION)
 
 # cuBLAS names its nvjet kernels by operand: q is fp8, o fp4, t bf16, h fp16, s fp32.
