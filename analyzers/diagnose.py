@@ -61,6 +61,10 @@ def diagnose(trace: Trace) -> Diagnosis:
     )
 
 
+# Log lines and the name of whoever ran the job do not belong into a report that is passed on.
+_NOT_FOR_A_REVIEW = frozenset(("INFO", "WARNING", "ERROR", "username"))
+
+
 def _source(trace: Trace) -> Source:
     return Source(
         path=trace.info.source,
@@ -150,4 +154,4 @@ def _ranks(trace: Trace, breakdown: Breakdown, idle: dict[str, float]) -> list[R
 
 
 def _environment(trace: Trace) -> dict[str, Any]:
-    return dict(trace.info.metadata)
+    return {k: v for k, v in trace.info.metadata.items() if k not in _NOT_FOR_A_REVIEW}

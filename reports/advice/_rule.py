@@ -84,10 +84,13 @@ def fact(text: str, value: float | None = None, unit: str | None = None) -> Evid
 def place_facts(places: list[Place]) -> list[Evidence]:
     """One line a place."""
     return [
-        fact(f"{time_us(p.idle_us)} per step in {p.name} ({count(p.count_per_step)} times)",
-             p.idle_us, "us/step")
-        for p in places
-    ]  # fmt: skip
+        fact(f"{time_us(p.idle_us)} per step in {_times(p)}", p.idle_us, "us/step") for p in places
+    ]
+
+
+def _times(entry: Place) -> str:
+    once = 0.95 < entry.count_per_step < 1.05
+    return entry.name if once else f"{entry.name}, {count(entry.count_per_step)} times"
 
 
 def finding(diagnosis: Diagnosis, code: str, advice: Advice) -> Finding | None:
