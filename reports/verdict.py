@@ -36,13 +36,13 @@ def _rest(diagnosis: Diagnosis) -> str:
     """The largest of what a rule found, what no rule covers, and what cannot be explained."""
     first = next((f for f in diagnosis.findings if f.severity != "info"), None)
     found = first.cost_share if first is not None else 0.0
-    cause, bare = _largest_idle(diagnosis)
+    what, bare = _largest_untold(diagnosis)
     unknown = diagnosis.fidelity.unknown_share
     if unknown > max(_MUCH_SHARE, found, bare):
         return f"; {share(unknown)} cannot be explained, because records are missing."
     if bare > max(_MUCH_SHARE, found):
-        return f"; {share(bare)} goes to {Cause(cause).text}."
-    return f"; {_told(first)}." if first is not None else _nothing_to_fix(diagnosis, cause, bare)
+        return f"; {share(bare)} goes to {what}."
+    return f"; {_told(first)}." if first is not None else _nothing_to_fix(diagnosis, what, bare)
 
 
 def _told(first: Finding) -> str:
@@ -50,16 +50,24 @@ def _told(first: Finding) -> str:
     return title[:1].lower() + title[1:]
 
 
-def _nothing_to_fix(diagnosis: Diagnosis, cause: str, part: float) -> str:
+def _nothing_to_fix(diagnosis: Diagnosis, what: str, part: float) -> str:
     busy = 1 - diagnosis.breakdown_us.idle / diagnosis.steps.mean_us
     if busy >= _BUSY_SHARE:
         return f" and is busy {share(busy)} of it; nothing stands out as worth fixing."
-    return f"; most of the rest is {Cause(cause).text} ({share(part)})."
+    small = next((f for f in diagnosis.findings if f.cause in diagnosis.idle_us), None)
+    if small is not None and small.cost_share > part:
+        return f"; the largest part of the rest: {_told(small)}."
+    return f"; the largest part of the rest is {what} ({share(part)})."
 
 
-def _largest_idle(diagnosis: Diagnosis) -> tuple[str, float]:
-    """(cause, share of the step) of the largest idle time that no finding tells of."""
+def _largest_untold(diagnosis: Diagnosis) -> tuple[str, float]:
+    """(what, share of the step) of the largest time that no finding tells of."""
     told = {code for f in diagnosis.findings for code in (f.cause, *(p.cause for p in f.where))}
-    named = [c for c in diagnosis.idle_us.items() if c[0] not in told | _UNEXPLAINED]
-    cause, time = max(named, key=lambda item: item[1], default=(Cause.UNKNOWN.value, 0.0))
-    return cause, time / diagnosis.steps.mean_us
+    parts = [(Cause(code).text, time) for code, time in diagnosis.idle_us.items()
+             if code not in told | _UNEXPLAINED]  # fmt: skip
+    if Cause.COPY.value not in told:
+        parts.append(("copies that nothing hides", diagnosis.breakdown_us.copy))
+    if "communication" not in told:
+        parts.append(("communication that nothing hides", diagnosis.breakdown_us.communication))
+    what, time = max(parts, key=lambda part: part[1], default=(Cause.UNKNOWN.text, 0.0))
+    return what, time / diagnosis.steps.mean_us

@@ -15,8 +15,8 @@ What to do
     some head room: at the memory's limit the allocator frees and retries.
 
 When not to
-    The first steps allocate by nature; look at steady ones. expandable_segments is not for
-    every platform.
+    The first steps allocate by nature; look at steady ones. A recording of one step is therefore
+    never a warning. expandable_segments is not for every platform.
 
 References
     https://docs.pytorch.org/docs/stable/notes/cuda.html (memory management,
@@ -24,6 +24,8 @@ References
 """
 
 from __future__ import annotations
+
+import math
 
 from perfkit.model.cause import Cause
 from perfkit.model.diagnosis import Diagnosis, Remedy
@@ -39,6 +41,8 @@ from perfkit.reports.advice._rule import (
 from perfkit.reports.format import count, time_us
 
 LIMITS = Limits(warning_share=0.05, critical_share=0.20)  # as for input: XProf's 5 and 20 %
+_INFORM = Limits(warning_share=math.inf, critical_share=math.inf)
+_FEWEST_STEPS = 2  # one step, or a recording without steps, may be the first, which must allocate
 _MOST_CALLS = 4
 
 
@@ -51,7 +55,7 @@ def check(diagnosis: Diagnosis) -> Advice | None:
         title=f"Allocating device memory idles the GPU {of_step(diagnosis, cost)}",
         cause=Cause.ALLOCATOR,
         cost_us=cost,
-        limits=LIMITS,
+        limits=LIMITS if diagnosis.steps.count >= _FEWEST_STEPS else _INFORM,
         evidence=[
             *(fact(f"{c.name}: {count(c.count_per_step)} times and {time_us(c.total_us)} per step",
                    c.count_per_step, "1/step") for c in calls[:_MOST_CALLS]),

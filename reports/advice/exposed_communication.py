@@ -74,7 +74,7 @@ _BY_FRAMEWORK = {
     "DDP": Remedy(
         text=(
             "Gradients reduce in buckets while backward runs: try other bucket sizes "
-            "(bucket_cap_mb, default 25), static_graph=True, gradient_as_bucket_view=True, and "
+            "(bucket_cap_mb, default 25), static_graph=True if every step runs the same graph, and "
             "no_sync() in all but the last step of gradient accumulation."
         ),
         snippet=(

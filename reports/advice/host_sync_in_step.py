@@ -16,7 +16,8 @@ What to do
 
 When not to
     A synchronization whose wait costs the GPU nothing (deep queue, run-ahead limit) is not
-    reported. If the host is slower than the GPU anyway, removing it gains little.
+    reported. If the host is slower than the GPU anyway, removing it gains little. The profiler
+    itself synchronizes once when a recording ends: in a recording of one step that call shows.
 
 References
     https://docs.pytorch.org/docs/stable/generated/torch.cuda.set_sync_debug_mode.html
@@ -25,6 +26,8 @@ References
 """
 
 from __future__ import annotations
+
+import re
 
 from perfkit.model.cause import Cause
 from perfkit.model.diagnosis import Diagnosis, Remedy
@@ -48,8 +51,14 @@ _REMEDIES = {
     "aten::nonzero": "nonzero must know its size on the host: use masks with torch.where.",
     "aten::index": "Indexing with a boolean mask needs its size on the host: use torch.where.",
     "aten::masked_select": "masked_select needs its size on the host: multiply by the mask.",
+    "aten::unique": "unique must know its size on the host: keep it out of the step.",
+    "aten::repeat_interleave": "Pass output_size to repeat_interleave: it need not wait then.",
     "aten::to": "Copy to the host without waiting, into pinned memory (non_blocking).",
+    "aten::_to_copy": "Copy to the host without waiting, into pinned memory (non_blocking).",
+    "aten::copy_": "Copy to the host without waiting, into pinned memory (non_blocking).",
 }
+_DEVICE = "Take torch.cuda.synchronize() out of the loop; time with torch.cuda.Event instead."
+_CALL = re.compile(r"(cuda|hip|cu)(Device|Ctx|Stream|Event)Synchronize$")
 _SNIPPET = (
     "running += loss.detach()            # stays on the GPU\n"
     "if step % 50 == 0:\n"
@@ -81,8 +90,14 @@ def check(diagnosis: Diagnosis) -> Advice | None:
 
 
 def _remedy(place: str) -> Remedy:
-    text = _REMEDIES.get(
-        place, f"Move {place or 'the synchronizing call'} out of the step, or do it every N steps."
-    )
+    text = _REMEDIES.get(place) or _of_unknown(place)
     snippet = _SNIPPET if place in ("aten::item", "aten::_local_scalar_dense") else None
     return Remedy(text=text, snippet=snippet, applies_to="PyTorch")
+
+
+def _of_unknown(place: str) -> str:
+    call = _CALL.match(place)
+    if call is not None and call[2] in ("Device", "Ctx"):
+        return _DEVICE
+    where = f"in {place}" if place and call is None else "in the step"
+    return f'Find the call that waits {where}: torch.cuda.set_sync_debug_mode("warn") names lines.'

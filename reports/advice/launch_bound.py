@@ -29,7 +29,7 @@ References
 from __future__ import annotations
 
 from perfkit.model.cause import Cause
-from perfkit.model.diagnosis import Diagnosis, Evidence, Framework, Remedy
+from perfkit.model.diagnosis import Diagnosis, Evidence, Framework, Place, Remedy
 from perfkit.reports.advice._rule import (
     Advice,
     Limits,
@@ -43,6 +43,8 @@ from perfkit.reports.format import count, share, time_us
 
 LIMITS = Limits(warning_share=0.10, critical_share=0.30)  # of the step; see References
 HOST = (Cause.LAUNCH, Cause.DISPATCH, Cause.PYTHON)
+_LONG_GAP_US = 1000.0  # nsys-ai's floor for a gap of its own; a slow launch takes tens
+_MOST_SHARE = 0.5
 
 
 def check(diagnosis: Diagnosis) -> Advice | None:
@@ -79,6 +81,14 @@ def _kernels(diagnosis: Diagnosis) -> list[Evidence]:
 
 
 def _remedy(diagnosis: Diagnosis) -> Remedy:
+    long = next(iter(places_of(diagnosis, *HOST)), None)
+    if long is not None and _is_one_long_gap(long, idle_us(diagnosis, *HOST)):
+        return Remedy(
+            text=(
+                f"Most of it is a few long waits in {long.name}, {time_us(_each_us(long))} each: "
+                "see what the host does there; cheaper launches would not help."
+            )
+        )
     python = diagnosis.idle_us.get(Cause.PYTHON.value, 0.0)
     if python > 0.6 * idle_us(diagnosis, *HOST):
         return Remedy(
@@ -88,6 +98,15 @@ def _remedy(diagnosis: Diagnosis) -> Remedy:
             )
         )
     return _by_framework(diagnosis.framework)
+
+
+def _is_one_long_gap(place: Place, cost_us: float) -> bool:
+    named = place.cause != Cause.PYTHON.value  # Python between operators has a remedy of its own
+    return named and place.idle_us > _MOST_SHARE * cost_us and _each_us(place) > _LONG_GAP_US
+
+
+def _each_us(place: Place) -> float:
+    return place.idle_us / (place.count_per_step or 1.0)
 
 
 def _by_framework(framework: Framework) -> Remedy:

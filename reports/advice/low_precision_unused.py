@@ -3,7 +3,8 @@
 What it detects
     Matrix multiplications and convolutions whose kernel names show float32 on ordinary cores,
     on a GPU that has tensor cores. Names that do not tell (many Triton kernels) count for
-    neither side, and TF32, which runs on tensor cores, is no reason to complain.
+    neither side, and TF32, which runs on tensor cores, is no reason to complain. Silent where a
+    tenth of the matrix work is in 16 bits or fewer: mixed precision is on.
 
 Why it costs
     Tensor cores do 16-bit products 8 to 16 times as fast as float32 units do float32 (A100: 312
@@ -49,17 +50,27 @@ def check(diagnosis: Diagnosis) -> Advice | None:
     on_cores = sum(c.total_us * (c.tensor_core_share or 0.0) for c in matrix)
     if major is None or major < _FIRST_TENSOR_CORES or not time:
         return None
-    if on_cores > _MOST_TENSOR_CORE_SHARE * time:
+    if on_cores > _MOST_TENSOR_CORE_SHARE * time or _mixed(diagnosis):
         return None
     if share_of_step(diagnosis, time) < _LEAST_MATRIX_SHARE:
         return None
     return _advice(diagnosis, time - on_cores, major, matrix)
 
 
+def _mixed(diagnosis: Diagnosis) -> bool:
+    """Whether 16 bits are in use, or Triton's own matrix kernels, whose names tell no format."""
+    low = diagnosis.framework.low_precision_share or 0.0
+    matrix = [k for k in diagnosis.kernels if k.kind in _MATRIX]
+    untold = sum(k.total_us for k in matrix if k.name.startswith("triton_"))
+    return max(low, untold / (sum(k.total_us for k in matrix) or 1.0)) > _MOST_TENSOR_CORE_SHARE
+
+
 def _capability(diagnosis: Diagnosis) -> int | None:
     """Major compute capability of an NVIDIA GPU; AMD's numbers mean something else."""
     device = diagnosis.device
-    if device.compute_capability is None or "AMD" in (device.name or "AMD"):
+    name = device.name or "AMD"
+    # GeForce GTX 16 reports 7.5 and has no tensor cores
+    if device.compute_capability is None or "AMD" in name or "GTX" in name:
         return None
     major = device.compute_capability.partition(".")[0]
     return int(major) if major.isdigit() else None

@@ -76,13 +76,18 @@ def check(diagnosis: Diagnosis) -> Advice | None:
 def _title(diagnosis: Diagnosis, found: Outliers) -> str:
     excess = time_us(sum(o.excess_us for o in found.steps) / len(found.steps))
     if found.period:
-        which = f"Every {found.period}th step takes"
+        which = f"Every {_ordinal(found.period)} step takes"
     elif len(found.steps) == 1:
         which = f"{found.steps[0].step} takes"
     else:
         which = f"{len(found.steps)} of {diagnosis.steps.count} steps take"
     part = share(found.cost_us / diagnosis.steps.mean_us)
     return f"{which} {excess} longer ({_text(found.cause)}), {part} of all time"
+
+
+def _ordinal(number: int) -> str:
+    ending = {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{'th' if number % 100 in (11, 12, 13) else ending}"
 
 
 def _text(part: str) -> str:

@@ -15,6 +15,7 @@ from perfkit.model.diagnosis import (
     Diagnosis,
     Fidelity,
     Framework,
+    Kernel,
     KernelClass,
     KernelSummary,
     Place,
@@ -72,6 +73,12 @@ def diagnosis(
 def place(cause: str, name: str, us: float) -> Place:
     """Where idle time was spent."""
     return Place(cause=cause, name=name, count_per_step=1.0, idle_us=us)
+
+
+def kernel(name: str, us: float) -> Kernel:
+    """A GEMM kernel launched once a step."""
+    return Kernel(name=name, kind="gemm", launches_per_step=1.0, total_us=us, mean_us=us,
+                  share=us / STEP_US)  # fmt: skip
 
 
 def copies(memory: str, exposed: float, idle: float = 0.0, direction: str = "HtoD") -> list[Copy]:

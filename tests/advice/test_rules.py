@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 
-from perfkit.model.diagnosis import Diagnosis, Outlier, Outliers
+from perfkit.model.diagnosis import Diagnosis, Outlier, Outliers, Place
 from perfkit.reports.advice import advise, codes
-from tests.advice.builder import all_reduces, copies, diagnosis, matrix, place
+from tests.advice.builder import all_reduces, copies, diagnosis, kernel, matrix, place
 
 LAUNCH = {"launch": 1500.0, "dispatch": 1500.0, "python": 500.0}
 PERIODIC = Outliers(
@@ -33,6 +34,8 @@ FIRES = [
     ("exposed-communication", "a third",
      diagnosis(communication=3400, collectives=all_reduces(3400)), "critical"),
     ("allocator-churn", "in the step", diagnosis({"allocator": 800}), "warning"),
+    ("allocator-churn", "one step may be the first",
+     diagnosis({"allocator": 3000}, steps={"count": 1}), "info"),
     ("low-precision-unused", "fp32 GEMMs on an A100",
      diagnosis(kernel_summary=matrix(6000, 0.0)), "info"),
     ("low-precision-unused", "Volta has tensor cores",
@@ -68,6 +71,14 @@ SILENT = [
                kernel_summary=matrix(6000, 0.0))),
     ("low-precision-unused", "GPU not known",
      diagnosis(device={"compute_capability": None}, kernel_summary=matrix(6000, 0.0))),
+    ("low-precision-unused", "a GTX 16 has no tensor cores",
+     diagnosis(device={"name": "NVIDIA GeForce GTX 1660", "compute_capability": "7.5"},
+               kernel_summary=matrix(6000, 0.0))),
+    ("low-precision-unused", "16 bits are in use",
+     diagnosis(framework={"low_precision_share": 0.6}, kernel_summary=matrix(6000, 0.0))),
+    ("low-precision-unused", "most GEMMs are Triton's, which do not tell",
+     diagnosis(kernel_summary=matrix(6000, 0.0), kernels=[
+         kernel("triton_tem_fused_mm_0", 5900), kernel("ampere_sgemm_128x64_tn", 100)])),
     ("step-outliers", "even steps", diagnosis()),
 ]  # fmt: skip
 
@@ -137,7 +148,13 @@ def test_loader_remedy_knows_the_loader(loader: str | None, word: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "word"),
-    [("aten::item", ".item()"), ("aten::nonzero", "torch.where"), ("my_op", "my_op")],
+    [
+        ("aten::item", ".item()"),
+        ("aten::nonzero", "torch.where"),
+        ("cudaDeviceSynchronize", "torch.cuda.synchronize()"),
+        ("cudaStreamSynchronize", "the call that waits in the step"),
+        ("CudnnConvolutionBackward", "the call that waits in CudnnConvolutionBackward"),
+    ],
 )
 def test_sync_remedy_names_the_operator(name: str, word: str) -> None:
     case = diagnosis({"sync": 3000}, places=[place("sync", name, 3000)])
@@ -155,6 +172,24 @@ def test_python_between_operators_is_not_mended_by_compiling() -> None:
     remedy = advise(diagnosis({"python": 3000})).findings[0].remedy
     assert "Python" in remedy.text
     assert remedy.snippet is None
+
+
+def test_one_long_gap_is_not_mended_by_cheaper_launches() -> None:
+    long = msgspec.structs.replace(place("dispatch", "delta_r2", 6000), count_per_step=2.0)
+    many = msgspec.structs.replace(long, name="aten::linear", count_per_step=500.0)
+    assert "3.00 ms each" in _launch_remedy(long)
+    assert "delta_r2" in _launch_remedy(long)
+    assert "CUDA graphs" in _launch_remedy(many)
+
+
+def _launch_remedy(where: Place) -> str:
+    return advise(diagnosis({"dispatch": 7000}, places=[where])).findings[0].remedy.text
+
+
+@pytest.mark.parametrize(("period", "words"), [(2, "2nd"), (3, "3rd"), (12, "12th"), (21, "21st")])
+def test_periods_read_well(period: int, words: str) -> None:
+    found = msgspec.structs.replace(PERIODIC, period=period)
+    assert advise(diagnosis(outliers=found)).findings[0].title.startswith(f"Every {words} step")
 
 
 def test_outliers_are_told_with_period_excess_and_cause() -> None:

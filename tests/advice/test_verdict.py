@@ -6,7 +6,7 @@ import pytest
 
 from perfkit.model.diagnosis import Diagnosis
 from perfkit.reports.advice import advise
-from tests.advice.builder import diagnosis
+from tests.advice.builder import copies, diagnosis
 
 CASES = [
     (
@@ -31,7 +31,21 @@ CASES = [
     (
         diagnosis({"sync": 400, "kernel_gap": 900}),
         "The GPU computes 87.0 % of each 10.0 ms step; "
-        "most of the rest is gap between queued kernels (9.0 %).",
+        "the largest part of the rest is gap between queued kernels (9.0 %).",
+    ),
+    (
+        diagnosis({"launch": 900, "kernel_gap": 200}),
+        "The GPU computes 89.0 % of each 10.0 ms step; the largest part of the rest: "
+        "it idles 900 us per step (9.0 %) because the host launches too slowly.",
+    ),
+    (
+        diagnosis(copy=3500, copies=copies("pinned", 3500)),
+        "The GPU computes 65.0 % of each 10.0 ms step; 35.0 % goes to copies that nothing hides.",
+    ),
+    (
+        diagnosis(copy=3500, copies=copies("pageable", 3500)),
+        "The GPU computes 65.0 % of each 10.0 ms step; "
+        "copies from or to pageable memory cost 3.50 ms per step (35.0 %).",
     ),
     (
         diagnosis({"unobserved_gpu_work": 10_000}, device={"kind": "none"}),
