@@ -53,7 +53,9 @@ def _told(first: Finding) -> str:
 def _nothing_to_fix(diagnosis: Diagnosis, what: str, part: float) -> str:
     busy = 1 - diagnosis.breakdown_us.idle / diagnosis.steps.mean_us
     if busy >= _BUSY_SHARE:
-        return f" and is busy {share(busy)} of it; nothing stands out as worth fixing."
+        chance = next((f for f in diagnosis.findings if f.cost_share >= _MUCH_SHARE), None)
+        then = _told(chance) if chance is not None else "nothing stands out as worth fixing"
+        return f" and is busy {share(busy)} of it; {then}."
     small = next((f for f in diagnosis.findings if f.cause in diagnosis.idle_us), None)
     if small is not None and small.cost_share > part:
         return f"; the largest part of the rest: {_told(small)}."

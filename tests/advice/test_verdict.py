@@ -6,7 +6,7 @@ import pytest
 
 from perfkit.model.diagnosis import Diagnosis
 from perfkit.reports.advice import advise
-from tests.advice.builder import copies, diagnosis
+from tests.advice.builder import copies, diagnosis, matrix
 
 CASES = [
     (
@@ -32,6 +32,11 @@ CASES = [
         diagnosis({"sync": 400, "kernel_gap": 900}),
         "The GPU computes 87.0 % of each 10.0 ms step; "
         "the largest part of the rest is gap between queued kernels (9.0 %).",
+    ),
+    (
+        diagnosis(kernel_summary=matrix(6000, 0.0)),
+        "The GPU computes 100.0 % of each 10.0 ms step and is busy 100.0 % of it; "
+        "float32 matrix kernels off the tensor cores take 6.00 ms per step (60.0 %).",
     ),
     (
         diagnosis({"launch": 900, "kernel_gap": 200}),
