@@ -47,6 +47,11 @@ def _records(facts: Facts, orphans: int) -> Iterator[str]:
         yield "The trace has no GPU work: the CPU is the device, computing while operators run."
     elif missing > _WORTH_SAYING * (missing + launched):
         yield f"{missing:,} of {missing + launched:,} launches have no GPU record."
+    if len(facts.work) and not (facts.trace.kind == Kind.OPERATOR).any():
+        yield (
+            "No operators were recorded: what the host did between calls is unknown; profile with "
+            "ProfilerActivity.CPU as well."
+        )
     if orphans > _WORTH_SAYING * max(len(facts.work), 1):
         yield (
             f"{orphans:,} of {len(facts.work):,} GPU operations have no launch record: "

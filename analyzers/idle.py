@@ -20,7 +20,7 @@ from perfkit.analyzers.launches import Launches
 from perfkit.analyzers.steps import Windows
 from perfkit.analyzers.unrecorded import unrecorded
 from perfkit.model.cause import Cause
-from perfkit.model.trace import Bools, Int8s, Int32s, Int64s, Trace
+from perfkit.model.trace import Bools, Int8s, Int32s, Int64s, Kind, Trace
 
 QUEUE_GAP_NS = 10_000
 """Queued kernels follow one another within this; real gaps are 0.75-2 us, on AMD up to 8 us."""
@@ -87,6 +87,7 @@ def idle_pieces(
     threads = np.unique(gaps.thread[gaps.has_launch]).tolist()
     lines = {thread: timeline(host, thread) for thread in threads}
     pieces = _sorted(_device_pieces(calls, gaps), *_host_pieces(gaps, lines))
+    pieces = _without_operators(pieces, trace)
     pieces = _unobserved(pieces, unrecorded(trace, work, calls, int(windows.end[-1])))
     found = blockers(host, work, threads)
     pieces = _charged(pieces, found, windows)
@@ -127,6 +128,14 @@ def _walked(gaps: _Gaps, thread: int, lines: dict[int, Timeline]) -> Pieces:
     for other in (thread, *(other for other in lines if other != thread)):
         pieces = relabelled(pieces, lines[other], other)
     return pieces
+
+
+def _without_operators(pieces: Pieces, trace: Trace) -> Pieces:
+    """Where no operator was recorded, a thread outside of calls may be in one or in Python."""
+    if (trace.kind == Kind.OPERATOR).any():
+        return pieces
+    bare = pieces.cause == CODE[Cause.PYTHON]
+    return replace(pieces, cause=np.where(bare, CODE[Cause.UNKNOWN], pieces.cause).astype(np.int8))
 
 
 def relabelled(pieces: Pieces, line: Timeline, thread: int) -> Pieces:

@@ -71,10 +71,12 @@ def _class(kind: str, members: list[Kernel]) -> KernelClass:
 
 
 def _tensor_core_share(members: list[Kernel]) -> float | None:
-    """Of the time whose kernels' names tell; None when none does."""
+    """Of the time whose kernels' names tell; None when that is less than half of all."""
     told = [(k.total_us, use) for k in members if (use := tensor_core_use(k.name)) is not None]
     whole = sum(time for time, _ in told)
-    return sum(time for time, use in told if use) / whole if whole > 0 else None
+    if not whole or whole < 0.5 * sum(k.total_us for k in members):
+        return None
+    return sum(time for time, use in told if use) / whole
 
 
 _LOW = frozenset(("fp16", "bf16", "fp8", "int8", "fp4"))

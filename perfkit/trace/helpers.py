@@ -23,9 +23,9 @@ from typing import IO
 from perfkit.trace.columns import BlockColumns, columns_of
 from perfkit.trace.events import read_block
 
-_ALONE_BLOCKS = 32  # below this much text a child's start costs more than it saves
+_ALONE_BLOCKS = 64  # below this much text a child's start costs more than it saves
 _MOST_HELPERS = 3
-_IN_FLIGHT = 16
+_IN_FLIGHT = 32
 _LENGTH = struct.Struct("<Q")
 _CHILD = "import sys; sys.path[:] = {path!r}; from perfkit.trace.helpers import serve; serve()"
 

@@ -12,7 +12,7 @@ from typing import IO, Any, cast
 
 from perfkit.errors import PerfkitError
 
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 19
 Progress = Callable[[int, int], None]
 """Called with (bytes read, bytes in the file); the total is 0 where it is not known."""
 
@@ -20,7 +20,7 @@ _GZIP_MAGIC = b"\x1f\x8b"
 # Kineto traces deflate 10 to 40 times; a file far beyond is made to exhaust memory.
 _BOMB_RATIO = 250
 _BOMB_BYTES = 256 << 20
-_CHUNKS_AHEAD = 16
+_CHUNKS_AHEAD = 32
 _SLICE_BYTES = 16
 
 
