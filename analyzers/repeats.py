@@ -7,6 +7,7 @@ import numpy as np
 from perfkit.model.trace import Int32s, Int64s
 
 _FEWEST = 3  # two of a kind are a coincidence
+_SHORTEST = 4  # kernels: fewer are a loop inside of something
 _LEAST_MATCH = 0.9  # of operations that equal the one a period later
 _MOST_STRANGERS = 0.1  # of names that occur less than once a period
 _MOST_CANDIDATES = 8
@@ -34,7 +35,7 @@ def _period(positions: Int64s) -> int | None:
     distances = np.diff(positions)
     period = int(np.median(distances))
     regular = float((distances == period).mean()) >= _LEAST_MATCH
-    return period if regular and period > 0 else None
+    return period if regular and period >= _SHORTEST else None
 
 
 def _holds(names: Int32s, period: int) -> bool:
