@@ -86,7 +86,8 @@ def gpu_work(trace: Trace) -> GpuWork:
 def _busiest(devices: Int64s, dur: Int64s) -> int:
     if not len(devices):
         return -1
-    return int(np.argmax(np.bincount(np.maximum(devices, 0), weights=dur)))
+    found, inverse = np.unique(devices, return_inverse=True)
+    return int(found[np.argmax(np.bincount(inverse, weights=dur))])
 
 
 def _communication(trace: Trace, rows: Int64s) -> Bools:

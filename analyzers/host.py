@@ -160,7 +160,9 @@ class Timeline:
     def at(self, times: Int64s) -> Int8s:
         """Cause codes at each time."""
         found = np.searchsorted(self.start, times, side="right") - 1
-        return np.where(found >= 0, self.cause[found], CODE[Cause.PYTHON]).astype(np.int8)
+        return np.append(self.cause, np.int8(CODE[Cause.PYTHON]))[
+            found
+        ]  # -1, before all, is the last
 
 
 def timeline(host: Host, thread: int) -> Timeline:

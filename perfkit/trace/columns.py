@@ -201,7 +201,11 @@ def _lane(key: object, event: Event | None) -> Lane:
     args = event.args or _NO_ARGS
     device = args.device if args.device >= 0 else _number(pid)
     stream = args.stream if args.stream >= 0 else _number(tid)
-    return Lane(str(pid), str(tid), device=max(device, 0), stream=stream)
+    return Lane(str(pid), str(tid), device=_int64(max(device, 0)), stream=_int64(stream))
+
+
+def _int64(value: int) -> int:
+    return value if abs(value) < 1 << 62 else 0
 
 
 def _number(value: int | str) -> int:
