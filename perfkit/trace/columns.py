@@ -21,7 +21,7 @@ from perfkit.model.trace import (
     TraceInfo,
 )
 from perfkit.trace.events import Args, Block, Event, to_int
-from perfkit.trace.times import INVALID, nanoseconds
+from perfkit.trace.times import INVALID, durations, nanoseconds
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -136,7 +136,7 @@ def _event_columns(events: Sequence[Event], names: Interner, lanes: Interner) ->
     return {
         "kind": kind,
         "ts": nanoseconds([e.ts for e in events]),
-        "dur": nanoseconds([e.dur for e in events]),
+        "dur": durations([e.dur for e in events]),
         "name": name,
         "category": category,
         "lane": _ids(places, lanes),

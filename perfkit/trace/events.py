@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -30,7 +31,7 @@ class Args(msgspec.Struct, gc=False):
 
 
 class Event(msgspec.Struct, gc=False):
-    """An element of `traceEvents`; times stay text, since a double cannot hold them exactly."""
+    """An element of `traceEvents`; `ts` stays text, since a double cannot hold it exactly."""
 
     ph: str
     cat: str = ""
@@ -38,7 +39,7 @@ class Event(msgspec.Struct, gc=False):
     pid: int | str = ""
     tid: int | str = ""
     ts: msgspec.Raw = msgspec.Raw(b"")
-    dur: msgspec.Raw = msgspec.Raw(b"")
+    dur: float = math.nan
     id: int | str = -1
     args: Args | None = None
 
@@ -222,7 +223,8 @@ def _loose(element: msgspec.Raw) -> Event | None:
     for key in ("pid", "tid", "id"):
         value = _value(fields.get(key))
         setattr(event, key, value if type(value) is int else _text(fields.get(key)))
-    event.ts, event.dur = (fields.get(key, msgspec.Raw(b"")) for key in ("ts", "dur"))
+    event.ts = fields.get("ts", msgspec.Raw(b""))
+    event.dur = _duration(_value(fields.get("dur")))
     event.args = _loose_args(fields.get("args"))
     return event
 
@@ -240,6 +242,13 @@ def _loose_args(text: msgspec.Raw | None) -> Args | None:
         elif info.type is not str:
             setattr(args, info.name, to_int(value))
     return args
+
+
+def _duration(value: object) -> float:
+    try:
+        return float(str(value))
+    except ValueError:
+        return math.nan
 
 
 def _text(text: msgspec.Raw | None) -> str:
