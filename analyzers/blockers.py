@@ -16,17 +16,31 @@ from dataclasses import dataclass
 import numpy as np
 
 from perfkit.analyzers.gpu import GpuWork
-from perfkit.analyzers.host import CODE, Host
+from perfkit.analyzers.host import Host
 from perfkit.analyzers.names import matching
 from perfkit.analyzers.steps import Windows
-from perfkit.model.cause import Cause
+from perfkit.model.cause import CODE, Cause
 from perfkit.model.trace import Int8s, Int64s
 
 _WORKERS = re.compile(r"enumerate\(DataLoader\)#\w*MultiProcessing")
+_BACKWARD = re.compile(r"autograd::engine::evaluate_function|Backward\d*$")
 _READY_NS = 200_000  # a batch that was ready is handed over well within this
 _LOSS = -2
-_BLOCKING = (Cause.SYNC, Cause.COPY, Cause.ALLOCATOR)
+BLOCKING = (Cause.SYNC, Cause.COPY, Cause.ALLOCATOR)
 GENERIC = (Cause.LAUNCH, Cause.DISPATCH, Cause.PYTHON)
+
+
+def chains(host: Host, threads: list[int]) -> list[list[int]]:
+    """Launching threads grouped: autograd's with the main one, which waits for them; others alone.
+
+    A wait of one chain takes no lead from another.
+    """
+    backward = matching(host.trace, _BACKWARD)[host.trace.name[host.rows]]
+    autograd = [t for t in threads if (backward & (host.thread == t)).any()]
+    rest = [t for t in threads if t not in autograd]
+    main = max(rest, key=lambda t: int((host.thread == t).sum()), default=None)
+    first = [*autograd, *([] if main is None else [main])]
+    return [first, *([t] for t in rest if t != main)]
 
 
 @dataclass(frozen=True)
@@ -44,7 +58,7 @@ class Blockers:
 
 def blockers(host: Host, work: GpuWork, threads: list[int]) -> Blockers:
     """The blocking calls of the launching threads."""
-    keep = np.isin(host.cause, [CODE[c] for c in _BLOCKING]) & np.isin(host.thread, threads)
+    keep = np.isin(host.cause, [CODE[c] for c in BLOCKING]) & np.isin(host.thread, threads)
     rows, cause = host.rows[keep], host.cause[keep]
     start, end = host.trace.ts[rows], host.trace.end[rows]
     # A blocking copy's own transfer is no wait for earlier work.

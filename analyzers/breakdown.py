@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from perfkit.analyzers.gpu import GpuWork
-from perfkit.analyzers.host import CAUSES
 from perfkit.analyzers.idle import Pieces, step_of
 from perfkit.analyzers.steps import Windows
+from perfkit.model.cause import CAUSES
 from perfkit.model.trace import Int64s
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from perfkit.analyzers.breakdown import StepTimes, idle_by_cause
-from perfkit.analyzers.host import CODE, Host, timeline
+from perfkit.analyzers.host import Host, timeline
 from perfkit.analyzers.idle import Pieces, relabelled, same, step_of
 from perfkit.analyzers.steps import Windows
-from perfkit.model.cause import Cause
+from perfkit.model.cause import CODE, Cause
 from perfkit.model.trace import Int64s
 
 

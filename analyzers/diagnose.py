@@ -11,12 +11,12 @@ from perfkit.analyzers.breakdown import StepTimes
 from perfkit.analyzers.facts import Facts, facts_of
 from perfkit.analyzers.fidelity import fidelity
 from perfkit.analyzers.framework import framework
-from perfkit.analyzers.host import CAUSES
 from perfkit.analyzers.kernels import kernel_tables
 from perfkit.analyzers.outliers import outliers
 from perfkit.analyzers.places import host_calls, places
 from perfkit.analyzers.timeline import timeline_of_step
 from perfkit.analyzers.transfers import collectives, copies, overlap
+from perfkit.model.cause import CAUSES
 from perfkit.model.diagnosis import (
     Breakdown,
     DeviceFacts,

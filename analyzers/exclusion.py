@@ -7,15 +7,15 @@ from dataclasses import replace
 import numpy as np
 
 from perfkit.analyzers.breakdown import StepTimes
-from perfkit.analyzers.host import CODE
 from perfkit.analyzers.launches import Launches
 from perfkit.analyzers.steps import Windows
-from perfkit.model.cause import Cause
+from perfkit.model.cause import CODE, Cause
 from perfkit.model.diagnosis import Excluded
 from perfkit.model.trace import Int64s, Trace
 
 _MOST_MISSING = 0.05  # of a step's launches without a GPU record
 _FEWEST_OPERATIONS = 0.8  # of the median step's; the share at which kineto's own viewer cuts
+_STUB = 0.2  # the same, with one step only to compare: a mark opened when recording ended
 _MOST_STARTUP = 0.10  # of a step's wall time in start-up work
 _SLOW_FIRST = 1.5  # times the usual step: workers start, libraries tune, memory pools grow
 _FEWEST_TO_COMPARE = 4
@@ -60,8 +60,9 @@ def _cut(windows: Windows, trace: Trace, calls: Launches) -> dict[int, str]:
     for i in (0, len(windows) - 1):
         if missing[i] > _MOST_MISSING * max(int(launched[i]), 1):
             found[i] = "GPU records are missing in it"
-    usual = float(np.median(launched))
-    if len(windows) > 2 and launched[-1] < _FEWEST_OPERATIONS * usual:
+    usual = float(np.median(launched[:-1])) if len(launched) > 1 else 0.0
+    fewest = _FEWEST_OPERATIONS if len(windows) > 2 else _STUB
+    if launched[-1] < fewest * usual:
         found[len(windows) - 1] = "is cut: it has fewer GPU operations than the others"
     return found
 

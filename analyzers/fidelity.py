@@ -7,8 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from perfkit.analyzers.facts import Facts
-from perfkit.analyzers.host import CODE
-from perfkit.model.cause import Cause
+from perfkit.model.cause import CODE, Cause
 from perfkit.model.diagnosis import Fidelity
 from perfkit.model.trace import Kind
 

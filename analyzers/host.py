@@ -7,36 +7,44 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from perfkit.analyzers.first_use import first_uses
 from perfkit.analyzers.gpu import GpuWork
 from perfkit.analyzers.intervals import Intervals, union_and_first
 from perfkit.analyzers.launches import LAUNCH_CALL, Launches
 from perfkit.analyzers.names import LONGEST, matching, used
-from perfkit.model.cause import Cause
-from perfkit.model.trace import Int8s, Int32s, Int64s, Kind, Trace
+from perfkit.model.cause import CODE, Cause
+from perfkit.model.trace import Bools, Int8s, Int32s, Int64s, Kind, Trace
 
-CAUSES = tuple(Cause)
-CODE = {cause: code for code, cause in enumerate(CAUSES)}
 NONE = -1
 
-_STEP = re.compile(r"ProfilerStep")
-DATALOADER = re.compile(
-    r"enumerate\(Data(Loader|Pipe)\)#|torch/utils/data/dataloader\.py\(\d+\): __next__"
-    r"|\.(train|val)_dataloader_next|\bfetch_next_batch\b"
-)
 _ANNOTATED = (
-    (Cause.GC, re.compile(r"Python GC")),
+    (Cause.GC, re.compile(r"^Python GC")),
     (Cause.CHECKPOINT, re.compile(
         r"^checkpoint$|torch\.save|save_(checkpoint|model|state)|dcp\.(async_)?save"
-        r"|torch/serialization\.py\(\d+\): save"
-        r"|torch/distributed/checkpoint/\S+: (async_)?save"
     )),
-    (Cause.DATALOADER, DATALOADER),
-    (Cause.COMPILE, re.compile(r"(_compile|compile_inner|compile_fx|CachingAutotuner)\b")),
+    (Cause.DATALOADER, re.compile(
+        r"enumerate\(Data(Loader|Pipe)\)#|\.(train|val)_dataloader_next|\bfetch_next_batch\b"
+    )),
+    (Cause.COMPILE, re.compile(r"_compile\.compile_inner|compile_fx|CachingAutotuner")),
 )  # fmt: skip
+# Python functions stand as "file.py(line): name": only these say more than "Python ran".
+_FUNCTIONS = (
+    (Cause.GC, re.compile(r"^Python GC")),
+    (Cause.CHECKPOINT, re.compile(
+        r"torch/serialization\.py\(\d+\): save$|torch/distributed/checkpoint/\S+: (async_)?save$"
+    )),
+    (Cause.DATALOADER, re.compile(r"torch/utils/data/dataloader\.py\(\d+\): __next__$")),
+    (Cause.COMPILE, re.compile(
+        r"torch/_dynamo/convert_frame\.py\(\d+\): _compile|torch/_inductor/\S+: compile_fx_inner$"
+    )),
+)  # fmt: skip
+# What wraps a whole phase, Python included, says nothing of its own.
+_CONTAINER = re.compile(
+    r"ProfilerStep|(Distributed)?DataParallel\.forward|FullyShardedDataParallel\.forward"
+)
 _FRAMEWORK = re.compile(
-    r"Optimizer\.|autograd::|DistributedDataParallel|DataParallel\.|FullyShardedDataParallel|FSDP::"
-    r"|torch\.distributed|nccl:|gloo:|c10d::|Torch-Compiled Region|## Call CompiledFxGraph"
-    r"|TorchDynamo|CompiledFunction|triton_|DeepSpeed"
+    r"Optimizer\.|autograd::|FullyShardedDataParallel\.|FSDP::|torch\.distributed|nccl:|gloo:|c10d::"
+    r"|Torch-Compiled Region|## Call CompiledFxGraph|TorchDynamo|CompiledFunction|triton_"
 )
 _CALLS = (
     (Cause.ALLOCATOR, re.compile(
@@ -57,8 +65,7 @@ _OVERHEADS = (
 )
 _PAGEABLE = re.compile(r"Pageable")
 _TO_HOST = re.compile(r"DtoH|Device -> (Pageable|Host|Pinned)")
-_FIRST_USE_NS = 1_000_000
-"""A driver call this long that waits for nothing loads code or starts the driver."""
+_LONG_CALL_NS = 100_000  # an asynchronous copy returns well before
 _A_VALUE_BYTES = 1024
 """A copy to the host this small is a value the host waits for, such as a loss."""
 
@@ -85,9 +92,8 @@ def host_events(trace: Trace, work: GpuWork, calls: Launches) -> Host:
     """Every host event that says something about why its thread launches nothing."""
     code = _codes_by_name(trace)
     _mark_blocking_copies(code, trace, work, calls)
-    quick = np.isin(code, (CODE[Cause.LAUNCH], CODE[Cause.DISPATCH]))
-    first_use = quick & (trace.kind == Kind.RUNTIME) & (trace.dur >= _FIRST_USE_NS)
-    code[first_use] = CODE[Cause.COMPILE]
+    code[first_uses(code, trace, work, calls)] = CODE[Cause.COMPILE]
+    code[calls.captured] = CODE[Cause.COMPILE]
     rows = np.flatnonzero(code != NONE)
     return Host(trace, rows, code[rows], _threads(trace)[trace.lane[rows]])
 
@@ -109,7 +115,9 @@ def _code(kind: Kind, name: str) -> int:
         return _first(_CALLS, name, CODE[Cause.DISPATCH])
     if kind is Kind.OVERHEAD:
         return _first(_OVERHEADS, name, NONE)
-    if _STEP.match(name):
+    if kind is Kind.PYTHON:
+        return _first(_FUNCTIONS, name, NONE)
+    if _CONTAINER.match(name):
         return NONE
     found = _first(_ANNOTATED, name, NONE)
     if found == NONE and (kind is Kind.OPERATOR or _is_framework(kind, name)):
@@ -126,14 +134,27 @@ def _first(table: tuple[tuple[Cause, re.Pattern[str]], ...], name: str, default:
 
 
 def _mark_blocking_copies(code: Int8s, trace: Trace, work: GpuWork, calls: Launches) -> None:
-    """Copies between pageable memory and the device hold the launching thread until done."""
+    """Copies that held the launching thread until done: charged to what the thread waited for."""
     copies = np.flatnonzero((trace.kind[work.rows] == Kind.MEMCPY) & (calls.call >= 0))
     rows, call = work.rows[copies], calls.call[copies]
-    pageable = matching(trace, _PAGEABLE)[trace.name[rows]] & (code[call] == CODE[Cause.LAUNCH])
-    code[call[pageable]] = CODE[Cause.COPY]
-    small = (trace.bytes[rows] >= 0) & (trace.bytes[rows] <= _A_VALUE_BYTES)
-    value = small & matching(trace, _TO_HOST)[trace.name[rows]] & (code[call] == CODE[Cause.COPY])
+    held = matching(trace, _PAGEABLE)[trace.name[rows]] | _outlasted(trace, rows, call)
+    held &= code[call] == CODE[Cause.LAUNCH]
+    code[call[held]] = CODE[Cause.COPY]
+    value = _is_value(trace, work, rows, call) & (code[call] == CODE[Cause.COPY])
     code[call[value]] = CODE[Cause.SYNC]
+
+
+def _outlasted(trace: Trace, rows: Int64s, call: Int64s) -> Bools:
+    """Copies that began and ended inside of their call."""
+    inside = (trace.ts[call] <= trace.ts[rows]) & (trace.end[rows] <= trace.end[call])
+    return np.asarray(inside & (trace.dur[call] >= _LONG_CALL_NS), dtype=np.bool_)
+
+
+def _is_value(trace: Trace, work: GpuWork, rows: Int64s, call: Int64s) -> Bools:
+    """Copies to the host that waited for kernels longer than they moved data, or moved little."""
+    waited = work.kernels.covered(trace.ts[call], trace.end[call]) > trace.dur[rows]
+    small = (trace.bytes[rows] >= 0) & (trace.bytes[rows] <= _A_VALUE_BYTES)
+    return (waited | small) & matching(trace, _TO_HOST)[trace.name[rows]]
 
 
 def _threads(trace: Trace) -> Int32s:

@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from perfkit.analyzers.blockers import GENERIC, Blockers, blockers, claims
+from perfkit.analyzers.blockers import BLOCKING, GENERIC, Blockers, blockers, chains, claims
 from perfkit.analyzers.gpu import GpuWork
-from perfkit.analyzers.host import CODE, Host, Timeline, timeline
+from perfkit.analyzers.host import Host, Timeline, timeline
 from perfkit.analyzers.intervals import Intervals, split
 from perfkit.analyzers.launches import Launches
 from perfkit.analyzers.steps import Windows
 from perfkit.analyzers.unrecorded import unrecorded
-from perfkit.model.cause import Cause
+from perfkit.model.cause import CODE, Cause
 from perfkit.model.trace import Bools, Int8s, Int32s, Int64s, Kind, Trace
 
 QUEUE_GAP_NS = 10_000
@@ -86,11 +86,12 @@ def idle_pieces(
     gaps = _gaps(trace, work, calls, windows)
     threads = np.unique(gaps.thread[gaps.has_launch]).tolist()
     lines = {thread: timeline(host, thread) for thread in threads}
-    pieces = _sorted(_device_pieces(calls, gaps), *_host_pieces(gaps, lines))
+    groups = chains(host, threads)
+    pieces = _sorted(_device_pieces(calls, gaps), *_host_pieces(gaps, lines, groups))
     pieces = _without_operators(pieces, trace)
     pieces = _unobserved(pieces, unrecorded(trace, work, calls, int(windows.end[-1])))
-    found = blockers(host, work, threads)
-    pieces = _charged(pieces, found, windows)
+    for chain in groups:
+        pieces = _charged(pieces, blockers(host, work, chain), chain, windows)
     return _inside(pieces.cut(windows.edges), windows)
 
 
@@ -114,19 +115,19 @@ def _gaps(trace: Trace, work: GpuWork, calls: Launches, windows: Windows) -> _Ga
     )
 
 
-def _host_pieces(gaps: _Gaps, lines: dict[int, Timeline]) -> list[Pieces]:
+def _host_pieces(gaps: _Gaps, lines: dict[int, Timeline], groups: list[list[int]]) -> list[Pieces]:
     """From each gap's start to the end of its operation's launch: what the thread was doing."""
-    return [_walked(gaps, thread, lines) for thread in lines]
+    return [_walked(gaps, thread, lines, group) for group in groups for thread in group]
 
 
-def _walked(gaps: _Gaps, thread: int, lines: dict[int, Timeline]) -> Pieces:
+def _walked(gaps: _Gaps, thread: int, lines: dict[int, Timeline], group: list[int]) -> Pieces:
     mine = (gaps.thread == thread) & gaps.waited_for_launch
     start, end = gaps.start[mine], np.minimum(gaps.launch_end[mine], gaps.end[mine])
     keep = end > start
     pieces = same(start[keep], end[keep], Cause.PYTHON, thread)
     # A thread with nothing open waits for another that launches: backward for forward, and back.
     for other in (thread, *(other for other in lines if other != thread)):
-        pieces = relabelled(pieces, lines[other], other)
+        pieces = relabelled(pieces, lines[other], other, foreign=other not in group)
     return pieces
 
 
@@ -138,11 +139,16 @@ def _without_operators(pieces: Pieces, trace: Trace) -> Pieces:
     return replace(pieces, cause=np.where(bare, CODE[Cause.UNKNOWN], pieces.cause).astype(np.int8))
 
 
-def relabelled(pieces: Pieces, line: Timeline, thread: int) -> Pieces:
-    """Pieces still under Python take the thread's cause where it has one."""
+def relabelled(pieces: Pieces, line: Timeline, thread: int, *, foreign: bool = False) -> Pieces:
+    """Pieces still under Python take the thread's cause where it has one.
+
+    What held up a `foreign` thread did not hold up the one that waits for it.
+    """
     pieces = pieces.cut(line.start)
     found = line.at(pieces.start)
     new = (pieces.cause == CODE[Cause.PYTHON]) & (found != CODE[Cause.PYTHON])
+    if foreign:
+        new &= ~np.isin(found, [CODE[cause] for cause in BLOCKING])
     return replace(
         pieces,
         cause=np.where(new, found, pieces.cause).astype(np.int8),
@@ -168,7 +174,8 @@ def _queued_cause(calls: Launches, gaps: _Gaps) -> Int8s:
     in_flight = gaps.has_launch & (gaps.end - gaps.launch <= latency)
     deep = gaps.launch < gaps.start - _DEEP_QUEUE_NS
     cause = np.full(len(length), CODE[Cause.UNKNOWN], dtype=np.int8)
-    cause[deep | _within_one_launch(calls, gaps)] = CODE[Cause.UNOBSERVED]
+    hidden = (deep | _within_one_launch(calls, gaps)) & (length > _LATE_START_NS)
+    cause[hidden] = CODE[Cause.UNOBSERVED]
     cause[length <= QUEUE_GAP_NS] = CODE[Cause.KERNEL_GAP]
     cause[in_flight & (length > usual_gap)] = CODE[Cause.LAUNCH]
     cause[~gaps.has_launch] = CODE[Cause.UNKNOWN]
@@ -209,10 +216,11 @@ def _unobserved(pieces: Pieces, where: Intervals) -> Pieces:
     return replace(pieces, cause=cause)
 
 
-def _charged(pieces: Pieces, found: Blockers, windows: Windows) -> Pieces:
+def _charged(pieces: Pieces, found: Blockers, chain: list[int], windows: Windows) -> Pieces:
     """Generic host time after a blocking call, as far as the call claims it."""
     pieces = pieces.cut(np.unique(np.concatenate((found.end, found.losses, windows.start))))
     generic = np.isin(pieces.cause, [CODE[cause] for cause in GENERIC])
+    generic &= np.isin(pieces.thread, chain) & (pieces.blocker < 0)
     start, end = pieces.start[generic], pieces.end[generic]
     claimed = claims(found, start, end, windows)
     if not len(claimed.start):

@@ -13,6 +13,8 @@ from perfkit.model.trace import Int64s, Kind, Trace
 
 LAUNCH_CALL = re.compile(r"Launch|Memcpy|Memset")
 # A memset of nothing leaves no record, so its absence shows no loss.
+_CAPTURE_BEGINS = re.compile(r"StreamBeginCapture")
+_CAPTURE_ENDS = re.compile(r"StreamEndCapture")
 _LEAVES_A_RECORD = re.compile(r"LaunchKernel|LaunchCooperative|ModuleLaunch|GraphLaunch|Memcpy")
 
 
@@ -21,10 +23,12 @@ class Launches:
     """`call` is the trace row of each GPU operation's launch, -1 without one; shape (operations,).
 
     `orphans` are trace rows of launches whose GPU operation has no record; shape (orphans,).
+    `captured` are rows of calls made while a CUDA graph was recorded: they launch nothing.
     """
 
     call: Int64s
     orphans: Int64s
+    captured: Int64s
 
 
 def launches(trace: Trace, work: GpuWork) -> Launches:
@@ -33,7 +37,9 @@ def launches(trace: Trace, work: GpuWork) -> Launches:
     operations = np.flatnonzero(trace.is_gpu_work)
     call = np.full(len(trace), -1, dtype=np.int64)
     call[operations] = _joined(trace, calls, operations)
-    return Launches(call=call[work.rows], orphans=_orphans(trace, calls, call[operations]))
+    captured = _captured(trace)
+    orphans = _orphans(trace, np.setdiff1d(calls, captured), call[operations])
+    return Launches(call[work.rows], orphans, captured)
 
 
 def _joined(trace: Trace, calls: Int64s, operations: Int64s) -> Int64s:
@@ -51,3 +57,18 @@ def _orphans(trace: Trace, calls: Int64s, launched: Int64s) -> Int64s:
     recorded = np.zeros(len(trace) + 1, dtype=np.bool_)
     recorded[launched] = True  # -1, no launch, is the last entry
     return calls[~recorded[calls]]
+
+
+def _captured(trace: Trace) -> Int64s:
+    """Runtime calls of a thread between the begin and the end of a stream capture."""
+    runtime = np.flatnonzero(trace.kind == Kind.RUNTIME)
+    bounds = [matching(trace, p)[trace.name[runtime]] for p in (_CAPTURE_BEGINS, _CAPTURE_ENDS)]
+    if not bounds[0].any():
+        return np.empty(0, dtype=np.int64)
+    change = bounds[0].astype(np.int64) - bounds[1]
+    inside = [
+        rows[np.cumsum(change[trace.lane[runtime] == lane]) > 0]
+        for lane in np.unique(trace.lane[runtime[bounds[0]]]).tolist()
+        for rows in (runtime[trace.lane[runtime] == lane],)
+    ]
+    return np.sort(np.concatenate(inside))

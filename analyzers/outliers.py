@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
+from perfkit.analyzers.breakdown import StepTimes, step_times
 from perfkit.analyzers.facts import Facts
-from perfkit.analyzers.host import CAUSES
+from perfkit.analyzers.idle import step_of
+from perfkit.analyzers.steps import Windows
+from perfkit.model.cause import CAUSES
 from perfkit.model.diagnosis import Outlier, Outliers
 from perfkit.model.trace import Int64s
 
@@ -19,18 +24,22 @@ _FEWEST_FOR_PERIOD = 3
 def outliers(facts: Facts) -> Outliers | None:
     """Slow steps among the counted ones; None when there are none or too few steps to tell.
 
-    The last step does not take part: its window runs to the end of the queue, not to a mark.
+    Measured from the end of one step's GPU work to the end of the next one's: where the host runs
+    ahead, its marks come early or late though no step is slow.
     """
-    counted = facts.counted[facts.counted < len(facts.windows) - 1]
-    wall = facts.times.wall[counted]
-    if len(wall) < _FEWEST_STEPS:
+    counted = facts.counted[facts.counted > 0]
+    if len(counted) < _FEWEST_STEPS or not len(facts.work):
         return None
+    ends = device_ends(facts)
+    times = step_times(facts.work, facts.pieces.cut(np.unique(ends)), _between(facts, ends))
+    times = times.take(counted - 1)
+    wall = times.wall
     usual = float(np.median(wall))
     spread = float(np.median(np.abs(wall - usual)))
     slow = np.flatnonzero(wall - usual > max(_LEAST_EXCESS * usual, _LEAST_SPREADS * spread))
     if not len(slow) or len(slow) > _MOST_SHARE * len(wall):
         return None
-    parts, names = _parts(facts, counted)
+    parts, names = _parts(times)
     growth = parts[slow] - np.median(parts, axis=0)
     excess = wall[slow] - usual
     return Outliers(
@@ -49,9 +58,24 @@ def outliers(facts: Facts) -> Outliers | None:
     )
 
 
-def _parts(facts: Facts, counted: Int64s) -> tuple[Int64s, list[str]]:
+def device_ends(facts: Facts) -> Int64s:
+    """When the GPU had finished what each step launched; nanoseconds, shape (steps,)."""
+    windows, work, call = facts.windows, facts.work, facts.calls.call
+    step = step_of(np.where(call >= 0, facts.trace.ts[call], work.start), windows)
+    ends = windows.start.copy()
+    np.maximum.at(ends, step[step >= 0], work.end[step >= 0])
+    return np.maximum.accumulate(ends)
+
+
+def _between(facts: Facts, ends: Int64s) -> Windows:
+    """The steps after the first, each from the end of the step before it."""
+    return replace(
+        facts.windows, start=ends[:-1], end=ends[1:], labels=facts.windows.labels[1:], excluded=()
+    )
+
+
+def _parts(times: StepTimes) -> tuple[Int64s, list[str]]:
     """Nanoseconds of each part of the breakdown in each step; shape (steps, parts)."""
-    times = facts.times.take(counted)
     busy = np.stack([times.compute, times.communication, times.copy], axis=1)
     names = ["compute", "communication", "copy_time", *(cause.value for cause in CAUSES)]
     return np.concatenate([busy, times.idle], axis=1), names

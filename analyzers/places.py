@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfkit.analyzers.facts import Facts
-from perfkit.analyzers.host import CAUSES, CODE
 from perfkit.analyzers.idle import Pieces
 from perfkit.analyzers.intervals import union_and_first
-from perfkit.model.cause import Cause
+from perfkit.model.cause import CAUSES, CODE, Cause
 from perfkit.model.diagnosis import HostCall, Place
 from perfkit.model.trace import Int8s, Int64s, Kind
 

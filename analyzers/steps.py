@@ -16,6 +16,9 @@ from perfkit.model.trace import Int64s, Kind, Trace
 
 _STEP = re.compile(r"^ProfilerStep#(\d{1,15})$")
 _OPTIMIZER = re.compile(r"^Optimizer\.step#.*\.step$")
+_FEWEST_BORDERS = 3
+_MOST_OPTIMIZERS = 6
+_UNEVEN = 0.1
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ def steps(trace: Trace, work: GpuWork, calls: Launches) -> Windows:
     marks = _marks(trace)
     if marks is not None:
         return _from_marks(trace, work, calls, *marks)
-    found = _from_optimizer(trace) or _from_kernels(trace, work, calls)
+    found = _from_optimizer(trace, calls) or _from_kernels(trace, work, calls)
     return found or _one_window(trace, work)
 
 
@@ -90,15 +93,25 @@ def _last_work(trace: Trace, work: GpuWork, calls: Launches, start: int, end: in
     return max(int(inside.max()), start) if len(inside) else end
 
 
-def _from_optimizer(trace: Trace) -> Windows | None:
-    """An iteration ends where the first optimizer's step returns."""
+def _from_optimizer(trace: Trace, calls: Launches) -> Windows | None:
+    """An iteration ends where the first optimizer's step returns (or every n-th, for several)."""
     rows = _host_marks(trace, _OPTIMIZER)
     rows = rows[trace.name[rows] == trace.name[rows[0]]] if len(rows) else rows
-    if len(rows) < 3:
-        return None
     ends = trace.end[rows]
+    if len(ends) < _FEWEST_BORDERS:
+        return None
+    launched = np.sort(trace.ts[calls.call[calls.call >= 0]])
+    choices = [ends[every - 1 :: every] for every in range(1, _MOST_OPTIMIZERS + 1)]
+    choices = [borders for borders in choices if len(borders) >= _FEWEST_BORDERS]
+    even = [b for b in choices if _even(np.diff(np.searchsorted(launched, b)))]
     note = "no ProfilerStep marks: steps run from one optimizer step's end to the next"
-    return _tiles(ends, note)
+    return _tiles((even or choices)[0], note)
+
+
+def _even(counts: Int64s) -> bool:
+    """Whether iterations launch about as much as one another."""
+    usual = float(np.median(counts))
+    return bool((np.abs(counts - usual) <= _UNEVEN * usual).mean() >= 1 - _UNEVEN)
 
 
 def _from_kernels(trace: Trace, work: GpuWork, calls: Launches) -> Windows | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from perfkit.analyzers.facts import Facts
-from perfkit.analyzers.host import CAUSES
 from perfkit.analyzers.kernel_names import kind_of
+from perfkit.model.cause import CAUSES
 from perfkit.model.diagnosis import Timeline, TimelineEvent
 from perfkit.model.trace import Int64s, Kind
 

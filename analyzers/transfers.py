@@ -8,10 +8,9 @@ from collections.abc import Callable
 import numpy as np
 
 from perfkit.analyzers.facts import Facts
-from perfkit.analyzers.host import CODE
 from perfkit.analyzers.intervals import union
 from perfkit.analyzers.names import used
-from perfkit.model.cause import Cause
+from perfkit.model.cause import CODE, Cause
 from perfkit.model.diagnosis import Collective, Copy, Overlap
 from perfkit.model.trace import Bools, Int64s, Kind
 

@@ -36,6 +36,10 @@ class Cause(StrEnum):
         return _MEANING[self]
 
 
+CAUSES = tuple(Cause)
+CODE = {cause: code for code, cause in enumerate(CAUSES)}
+"""Columns hold a Cause as its position in CAUSES."""
+
 _TEXT = {
     Cause.GC: "Python garbage collection",
     Cause.PROFILER: "the profiler itself",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from perfkit.analyzers.facts import facts_of
-from perfkit.analyzers.host import CAUSES
 from perfkit.analyzers.places import host_calls, places
+from perfkit.model.cause import CAUSES
 from tests.analyzers.programs import Event, trace_of
 
 MAIN, BACKWARD = 9, 10
@@ -147,8 +147,10 @@ def test_activation_checkpointing_is_no_checkpoint() -> None:
 
 
 def test_a_first_use_of_the_driver_is_no_launch() -> None:
-    slow = launched(2, 150, 5160, 10, call_dur=5000)
-    assert idle(FIRST, slow)["compile"] == 5000
+    first = launched(2, 150, 5160, 10, call_dur=5000, name="void fresh()")
+    assert idle(FIRST, first)["compile"] == 5000
+    again = launched(2, 150, 5160, 10, call_dur=5000)
+    assert "compile" not in idle(FIRST, again)
 
 
 def test_without_operators_python_is_not_claimed() -> None:

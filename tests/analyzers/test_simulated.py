@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from perfkit.analyzers.facts import Facts, facts_of
-from perfkit.analyzers.host import CAUSES, CODE
 from perfkit.api import analyze
-from perfkit.model.cause import Cause
+from perfkit.model.cause import CAUSES, CODE, Cause
 from perfkit.model.diagnosis import Diagnosis
 from perfkit.trace import open_trace
 from sample_traces.simulator import SCENARIOS, simulate, write
