@@ -161,3 +161,58 @@ def test_without_operators_python_is_not_claimed() -> None:
 def test_clock_skew_gives_no_negative_time() -> None:
     found = idle(FIRST, host("aten::add", 150, 20), launched(2, 160, 158, 10))
     assert sum(found.values()) == 10 + 58
+
+
+def test_a_capture_launches_nothing_and_is_compilation() -> None:
+    capture = [
+        host("cudaStreamBeginCapture", 110, 5, "cuda_runtime"),
+        host("cudaLaunchKernel", 120, 20, "cuda_runtime", correlation=80),
+        host("cudaStreamEndCapture", 145, 5, "cuda_runtime"),
+    ]
+    found = idle(FIRST, capture, launched(2, 158, 164, 10))
+    assert found["compile"] == 30
+    assert "unobserved_gpu_work" not in found
+
+
+def test_an_annotation_around_a_whole_phase_is_no_dispatch() -> None:
+    phase = host("DistributedDataParallel.forward", 110, 60, "user_annotation")
+    found = idle(FIRST, phase, launched(2, 158, 164, 10))
+    assert found == {**BEFORE, "launch": 12, "python": 58}
+
+
+def test_a_wait_on_an_unrelated_thread_charges_nothing() -> None:
+    other = launched(3, 20, 101, 1, tid=77)
+    sync = host("cudaEventSynchronize", 30, 78, "cuda_runtime", tid=77)
+    found = idle(FIRST, other, sync, host("aten::add", 150, 14), launched(2, 158, 164, 10))
+    assert "sync" not in found
+    assert found["python"] == 48
+
+
+def test_a_large_read_that_waited_for_kernels_is_a_synchronization() -> None:
+    copy = launched(2, 20, 101, 3, "cudaMemcpyAsync", "Memcpy DtoH (Device -> Pageable)",
+                    "gpu_memcpy", call_dur=90, bytes=4096)  # fmt: skip
+    found = idle(FIRST, copy, host("aten::add", 150, 14), launched(3, 158, 164, 10))
+    assert "copy" not in found
+    assert found["sync"] > 50
+
+
+def test_a_rocm_copy_that_outlasts_itself_was_pageable() -> None:
+    copy = launched(2, 120, 400, 50, "hipMemcpyAsync", "Memcpy HtoD (Host -> Device)",
+                    "gpu_memcpy", call_dur=331, bytes=1 << 20)  # fmt: skip
+    assert idle(FIRST, copy)["copy"] == 280
+
+
+def test_one_lost_record_does_not_spoil_other_streams() -> None:
+    lost = host("cudaMemcpyAsync", 12, 2, "cuda_runtime", correlation=90)
+    side = launched(5, 400, 406, 5)
+    side[1]["tid"], side[1]["args"]["stream"] = 33, 33
+    found = idle(FIRST, lost, launched(2, 158, 164, 10), side)
+    assert found["python"] > 200
+    assert found["unobserved_gpu_work"] == 64  # before the next operation of its own stream
+
+
+def test_python_functions_with_telling_names_tell_nothing() -> None:
+    names = ("re.py(288): _compile", "my/save_model_utils.py(10): forward_backward")
+    frames = [host(n, 110 + i, 40, "python_function") for i, n in enumerate(names)]
+    found = idle(FIRST, frames, launched(2, 158, 164, 10))
+    assert set(found) == {"dispatch", "launch", "python"}

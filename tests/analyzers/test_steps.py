@@ -124,3 +124,28 @@ def test_every_fourth_step_is_slow_with_its_cause_and_period() -> None:
 
 def test_even_steps_have_no_outliers() -> None:
     assert outliers(facts_of(trace_of(recorded([[KERNEL] * 3] * 12)))) is None
+
+
+def test_two_optimizers_make_one_iteration() -> None:
+    events = without_marks(recorded([[KERNEL] * 2, [KERNEL] * 6] * 5))
+    starts = sorted(e["ts"] for e in events if e["name"] == "aten::op")
+    sizes = [2, 6] * 5
+    ends = [starts[sum(sizes[: i + 1]) - 1] + 12 for i in range(10)]
+    marks = [host("Optimizer.step#Adam.step", t - 2, 2.0) for t in ends]
+    facts = facts_of(trace_of([*events, *marks]))
+    assert (facts.windows.start / 1000).tolist() == ends[1:-1:2]
+
+
+def test_a_stub_behind_a_single_step_is_left_out() -> None:
+    facts = facts_of(trace_of(recorded([[KERNEL] * 10, [KERNEL]])))
+    assert [entry.step for entry in facts.windows.excluded] == ["ProfilerStep#1"]
+
+
+def test_marks_that_run_ahead_of_the_gpu_make_no_outliers() -> None:
+    quick = [Action("kernel", host=5.0, gpu=200.0)] * 4
+    waits = [*quick, Action("sync", 1.0)]
+    steps = [waits if i % 5 == 4 else quick for i in range(25)]
+    facts = facts_of(trace_of(recorded(steps)))
+    wall = facts.times.wall
+    assert wall.max() > 2 * np.median(wall)  # by the host's marks, some steps look slow
+    assert outliers(facts) is None
