@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any, cast
 
 import msgspec
 
 from perfkit.errors import PerfkitError
 from perfkit.model.trace import Device, TraceInfo
-from perfkit.trace.events import EVENT_BOUNDARY, UNREADABLE, clean, is_event
+from perfkit.trace.events import EVENT_BOUNDARY, UNREADABLE, clean
 
 BLOCK_BYTES = 1 << 19  # a block's records stay in the processor's cache
 _LAST_BYTES = 64 << 10  # the end of the list is searched for here, so it stays small
@@ -20,6 +21,9 @@ _LOG_LINES = re.compile(rb'"(?:INFO|WARNING|ERROR)"\s*:\s*\[.*?"\s*\]\s*,?', re.
 _LARGEST_VALUE = 4096
 _BLANK = b"\xef\xbb\xbf \t\r\n"  # with the byte order mark
 _TRIES = 1000
+_PHASE_FIRST = re.compile(rb'\{[^{}\[\]]*"ph"\s*:')
+_MOST_BRACES = 20_000
+_LONGEST_KEY = 1024
 
 
 def header_and_blocks(path: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -37,12 +41,12 @@ def _header(path: str, stream: Iterator[bytes]) -> tuple[bytes, bytes]:
     text = b""
     for chunk in stream:
         text += chunk
-        start = _list_start(text)
+        start = _list_start(text, len(text) - len(chunk) - _LONGEST_KEY)
         if start is not None:
             return text[:start].lstrip(_BLANK), text[start:]
         if len(text) > _LARGEST_HEADER:
             break
-    if not text.strip():
+    if not text.strip(_BLANK):
         raise PerfkitError(f"{path} is empty: pass a trace that torch.profiler has exported.")
     raise PerfkitError(
         f"{path} is no PyTorch Profiler trace (it has no traceEvents list): "
@@ -50,45 +54,62 @@ def _header(path: str, stream: Iterator[bytes]) -> tuple[bytes, bytes]:
     )
 
 
-def _list_start(text: bytes) -> int | None:
+def _list_start(text: bytes, searched: int) -> int | None:
     """Where events begin; a root that is a list of events counts."""
     if text.lstrip(_BLANK).startswith(b"["):
         return text.index(b"[") + 1
-    found = _LIST_START.search(text)
+    found = _LIST_START.search(text, max(searched, 0))
     return found.end() if found else None
 
 
 def _blocks(text: bytes, stream: Iterator[bytes]) -> Iterator[bytes]:
+    parts, size, enough = [text], len(text), BLOCK_BYTES
     for chunk in stream:
-        text += chunk
-        if len(text) >= BLOCK_BYTES:
-            block, text = _cut(text, len(text) - _LAST_BYTES)
+        parts.append(chunk)
+        size += len(chunk)
+        if size >= enough:
+            block, text = _cut(b"".join(parts), size - _LAST_BYTES)
             if block:
                 yield block
-    block, text = _cut(text, len(text) - _LAST_BYTES)
-    yield from (block, text)
+            parts, size = [text], len(text)
+            # Where no event ends, twice as much is tried next, so that the work stays linear.
+            enough = BLOCK_BYTES if block else 2 * size
+    yield from _cut(b"".join(parts), size - _LAST_BYTES)
 
 
 def _cut(text: bytes, at: int) -> tuple[bytes, bytes]:
-    """Split after the last whole event that ends before `at`; nothing before it if none does.
-
-    Arguments may hold what looks like a boundary, so an event must stand before it. In a file of
-    broken events none does, and any boundary has to do.
-    """
+    """Split before the last event that starts and ends before `at`; nothing first if none does."""
     last = later = None
-    for tries, boundary in enumerate(_boundaries(text, at)):
+    for boundary in islice(_boundaries(text, at), _TRIES):
         last = last or boundary
-        if later and is_event(text[boundary.end() : later.start()]):
-            return text[: later.start()], text[later.start() :]
-        if tries == _TRIES:
-            return text[: last.start()], text[last.start() :]
+        if later and _starts_event(text, boundary.end(), later.start()):
+            return text[: boundary.start()], text[boundary.start() :]
         later = boundary
+    if last and len(text) > _LARGEST_HEADER:  # a file of broken events
+        return text[: last.start()], text[last.start() :]
     return b"", text
+
+
+def _starts_event(text: bytes, start: int, end: int) -> bool:
+    """Whether an event starts here, and not an object in its arguments: only events have a phase.
+
+    Writers put it before anything nested; where keys are sorted, brackets have to be closed.
+    """
+    if _PHASE_FIRST.match(text, start):
+        return True
+    pairs = ((b"{", b"}"), (b"[", b"]"))
+    return text.find(b'"ph"', start, end) >= 0 and all(
+        text.count(opening, start, end) == text.count(closing, start, end)
+        for opening, closing in pairs
+    )
 
 
 def _boundaries(text: bytes, at: int) -> Iterator[re.Match[bytes]]:
     """Places before `at` that look like the end of an event, from the last one back."""
-    while (at := text.rfind(b"}", 0, max(at, 0))) >= 0:
+    for _ in range(_MOST_BRACES):
+        at = text.rfind(b"}", 0, max(at, 0))
+        if at < 0:
+            return
         boundary = EVENT_BOUNDARY.match(text, at + 1)
         if boundary:
             yield boundary

@@ -63,25 +63,26 @@ UNREADABLE = (ValueError, RecursionError)
 EVENT_BOUNDARY = re.compile(
     rb'(?<=\})\s*,\s*(?=\{\s*"(?:ph|name|cat|pid|tid|ts|dur|args|id|bp|s)")'
 )
+_OBJECT_BOUNDARY = re.compile(rb"(?<=\})\s*,\s*(?=\{)")
 # Possessive, or a run of blanks would cost its square.
 _LIST_END = re.compile(rb'(?:(?<=\})|\A)\s*+(?:,\s*+)?\](?=\s*(?:,\s*"|\}\s*\Z|\Z))')
 _CONTROL = bytes(32 if byte < 32 or byte == 127 else byte for byte in range(256))
-# Writers print inf, nan and N/A bare, and `-1.-500` for a negative time. In a list only Python's
-# spelling counts, since names may hold a list of words.
+# Writers print inf, nan and N/A bare, and `-1.-500` for a negative time; Python lists with NaN.
 _NOT_JSON = re.compile(
-    rb'(?<=":)\s*+(?i:-?(?:inf(?:inity)?|nan|n/a)|-?\d+\.-\d+)(?=\s*[,}])'
-    rb"|(?<=[\[,])\s*+(?:NaN|-?Infinity)(?=\s*[,\]])"
+    rb'(?<=":)\s*+(?:(?i:-?(?:inf(?:inity)?|nan|n/a))|-?\d+\.-\d+'
+    rb"|\[[\[\]\s\d.,eE+-]*(?:NaN|Infinity)[\[\]\s\d.,eE+NaInfity-]*\])(?=\s*[,}])"
 )
 _SURROGATE = re.compile(
     rb"(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
 )
 _STRING_VALUE = re.compile(
-    rb'("[^"\\\n]{1,80}"\s*:\s*")(.*?)("\s*(?:\}|,\s*"[^"\\\n]{1,80}"\s*:))', re.DOTALL
+    rb'("[^"\\\n]{1,80}"\s*:\s*")(.*?)'
+    rb'("\s*(?:\}(?=\s*(?:[,}\]]|\Z))|,\s*"[^"\\\n]{1,80}"\s*:))',
+    re.DOTALL,
 )
 _BARE_QUOTE = re.compile(rb'(?<!\\)"')
 _ESCAPE = re.compile(rb'(\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))|\\')
 _LONGEST_REPAIR = 64 << 10
-_LONGEST_EVENT = 1 << 20
 
 
 def read_block(text: bytes) -> Block:
@@ -115,14 +116,6 @@ def clean(text: bytes) -> bytes:
     return _NOT_JSON.sub(b" null", whole)
 
 
-def is_event(text: bytes) -> bool:
-    """Whether the text is one or more whole events as writers mean them."""
-    try:
-        return bool(_decode(b"[" + text + b"]"))
-    except UNREADABLE:
-        return False
-
-
 @dataclass
 class _Pieces:
     """The pieces of a damaged block; `open` is an event that what looked like a boundary cut."""
@@ -152,21 +145,25 @@ class _Pieces:
         if self._understood(piece):
             self._give_up()
             return
-        whole = self.open + b"," + piece if self.open else piece
-        if self.open and self._understood(whole):
+        self.open = self.open + b"," + piece if self.open else piece
+        if self.open.count(b"[") > self.open.count(b"]") and len(self.open) <= _LONGEST_REPAIR:
+            return  # perhaps its other half follows
+        if len(self.open) > len(piece) and self._understood(self.open):
             self.open = b""
-            return
-        self.open = whole
-        if len(whole) > _LONGEST_EVENT or whole.count(b"[") <= whole.count(b"]"):
-            self._give_up()
+        self._give_up()
 
     def _give_up(self) -> None:
-        self.block.unreadable += bool(self.open)
-        self.open = b""
+        """What is open stays so: one event is lost, or those beside whole ones."""
+        if self.open:
+            parts = _OBJECT_BOUNDARY.split(self.open)
+            lost = sum(not self._understood(part) for part in parts) if len(parts) > 1 else 1
+            self.block.unreadable += lost if lost < len(parts) else 1
+            self.open = b""
 
     def _understood(self, piece: bytes) -> bool:
-        if self._take(_decode, piece) or self._ends_list(piece):
-            return True
+        return self._take(_decode, piece) or self._ends_list(piece) or self._mended(piece)
+
+    def _mended(self, piece: bytes) -> bool:
         mended = any(self._take(how, piece) for how in _REPAIRS)
         self.block.repaired += mended
         return mended
@@ -182,7 +179,7 @@ class _Pieces:
         """Whether the piece is the list's last event and the text behind the list."""
         for end in _LIST_END.finditer(piece):
             event = piece[: end.start()]
-            if not event.strip() or any(self._take(how, event) for how in (_decode, *_REPAIRS)):
+            if not event.strip() or self._take(_decode, event) or self._mended(event):
                 self.block.tail = piece[end.end() :]
                 return True
         return False
@@ -201,6 +198,7 @@ def _decode_loose(text: bytes) -> list[Event]:
     return [event for event in events if event]
 
 
+_FIELDS = [(info.name, info.encode_name, info.type is str) for info in msgspec.structs.fields(Args)]
 _REPAIRS = (_decode_quotes, _decode_loose)
 
 
@@ -235,12 +233,12 @@ def _loose_args(text: msgspec.Raw | None) -> Args | None:
     except UNREADABLE:
         return None
     args = Args()
-    for info in msgspec.structs.fields(Args):
-        value = _value(values.get(info.encode_name))
-        if info.type is str and isinstance(value, str):
-            setattr(args, info.name, value)
-        elif info.type is not str:
-            setattr(args, info.name, to_int(value))
+    for name, key, is_text in _FIELDS:
+        value = _value(values.get(key))
+        if is_text and isinstance(value, str):
+            setattr(args, name, value)
+        elif not is_text:
+            setattr(args, name, to_int(value))
     return args
 
 

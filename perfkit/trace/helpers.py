@@ -16,7 +16,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import IO
 
@@ -137,7 +137,8 @@ class _Helper:
 
     def _read(self) -> None:
         assert self._process.stdout is not None
-        with self._process.stdout as pipe:
+        # Whatever comes that is no result, such as what a sitecustomize prints, ends the work.
+        with suppress(Exception), self._process.stdout as pipe:
             while data := _read(pipe):
                 self._results[self._sent[0][0]] = pickle.loads(data)
                 self._sent.popleft()

@@ -70,6 +70,8 @@ def _scale(text: NDArray[np.uint8], count: int) -> Int64s | int | None:
         return None
     ends = np.flatnonzero(text == _NEWLINE)
     points = np.flatnonzero(text == _POINT)
+    if len(ends) != count:
+        return None
     length = np.diff(ends, prepend=-1)
     if len(points) == count and (ends - points == 4).all():
         return 1 if length.max() <= _LONGEST_FRACTION else None

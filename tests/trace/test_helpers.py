@@ -1,0 +1,131 @@
+"""Helper processes give what this process gives, whatever becomes of them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from perfkit.model.trace import Trace
+from perfkit.trace import columns, helpers, open_trace, source
+from perfkit.trace import document as text_of_document
+from tests.trace.kineto_text import Bare, document, host, many
+from tests.trace.test_layouts import assert_same
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="children are killed by signal")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    rows = [*many(400), host(Bare('"broken "name" here"'), 10**7), *many(400, 400)]
+    file = tmp_path / "trace.json"
+    file.write_text(document(*rows, before={"baseTimeNanoseconds": 5}))
+    return str(file)
+
+
+@pytest.fixture
+def alone(path: str) -> Trace:
+    return open_trace(path)
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Small blocks and three helpers, whose processes are listed."""
+    monkeypatch.setattr(text_of_document, "BLOCK_BYTES", 8000)
+    monkeypatch.setattr(text_of_document, "_LAST_BYTES", 1000)
+    monkeypatch.setattr(source, "CHUNK_BYTES", 4000)
+    monkeypatch.setattr(helpers, "_ALONE_BLOCKS", 2)
+    monkeypatch.setattr(helpers, "_IN_FLIGHT", 2)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3}, raising=False)
+    processes: list[subprocess.Popen[bytes]] = []
+    popen = subprocess.Popen
+
+    def start(*args, **options):
+        processes.append(popen(*args, **options))
+        return processes[-1]
+
+    monkeypatch.setattr(helpers.subprocess, "Popen", start)
+    yield processes
+    assert all(process.poll() is not None for process in processes)
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """Blocks this process worked on, at a pace that leaves some for the helpers."""
+    texts: list[bytes] = []
+    work = helpers._work
+
+    def slowly(text: bytes) -> columns.BlockColumns:
+        texts.append(text)
+        time.sleep(0.005)
+        return work(text)
+
+    monkeypatch.setattr(helpers, "_work", slowly)
+    return texts
+
+
+def blocks_of(path: str) -> int:
+    return len(list(text_of_document.header_and_blocks(path, source.ByteSource(path)))) - 1
+
+
+def test_helpers_give_the_same(alone, started, here, path) -> None:
+    shared = open_trace(path)
+    assert_same(shared, alone)
+    assert shared.info.damage == alone.info.damage
+    assert shared.info.damage.repaired_events == 1
+    assert len(started) == 3
+    assert 0 < len(here) < blocks_of(path)
+
+
+def test_a_few_blocks_need_no_helper(alone, started, monkeypatch, path) -> None:
+    monkeypatch.setattr(helpers, "_ALONE_BLOCKS", 10_000)
+    assert_same(open_trace(path), alone)
+    assert started == []
+
+
+@pytest.mark.parametrize("after", [0, 3, 8])
+def test_killed_helpers_cost_nothing(alone, started, here, monkeypatch, path, after) -> None:
+    offer = helpers._Helper.offer
+    offers: list[bool] = []
+    killed: list[int] = []
+
+    def fatal(helper, number: int, text: bytes) -> bool:
+        taken = offer(helper, number, text)
+        offers.append(taken)
+        if len(offers) > after and taken:
+            os.kill(helper._process.pid, signal.SIGKILL)
+            killed.append(number)
+        return taken
+
+    monkeypatch.setattr(helpers._Helper, "offer", fatal)
+    assert_same(open_trace(path), alone)
+    assert killed
+
+
+def test_helpers_that_answer_nonsense_cost_nothing(alone, started, monkeypatch, path) -> None:
+    monkeypatch.setattr(helpers, "_CHILD", "print('what?', {path!r})")
+    assert_same(open_trace(path), alone)
+    assert len(started) == 3
+
+
+def test_helpers_that_cannot_start_cost_nothing(alone, started, monkeypatch, path) -> None:
+    def refuse(*args, **options):
+        raise OSError("no more processes")
+
+    monkeypatch.setattr(helpers.subprocess, "Popen", refuse)
+    assert_same(open_trace(path), alone)
+
+
+def test_a_reader_that_fails_leaves_no_helper(started, path) -> None:
+    def interrupted(done: int, total: int) -> None:
+        if done > total // 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        open_trace(path, interrupted)
+    assert all(process.poll() is not None for process in started)
