@@ -6,7 +6,6 @@ from typing import Any, cast
 
 import numpy as np
 
-import perfkit
 from perfkit.analyzers.breakdown import StepTimes
 from perfkit.analyzers.facts import Facts, facts_of
 from perfkit.analyzers.fidelity import fidelity
@@ -27,6 +26,7 @@ from perfkit.model.diagnosis import (
     Steps,
 )
 from perfkit.model.trace import Int64s, Trace
+from perfkit.version import __version__
 
 
 def diagnose(trace: Trace) -> Diagnosis:
@@ -35,7 +35,7 @@ def diagnose(trace: Trace) -> Diagnosis:
     kernels, summary = kernel_tables(facts)
     breakdown, idle = _means(facts)
     return Diagnosis(
-        perfkit_version=perfkit.__version__,
+        perfkit_version=__version__,
         source=_source(trace),
         device=_device(facts),
         verdict="",

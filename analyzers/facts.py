@@ -54,7 +54,15 @@ class Facts:
         """What the breakdown is of: "gpu", "cpu", or "none" when GPU records are missing."""
         if len(self.work):
             return "gpu"
-        return "none" if len(self.calls.orphans) else "cpu"
+        return "none" if _lost_gpu_work(self.trace, self.calls) else "cpu"
+
+
+def _lost_gpu_work(trace: Trace, calls: Launches) -> bool:
+    """Whether GPU records are missing: work was launched, or the file ends before them.
+
+    Kineto writes host events first, so a file that was cut may show none of the GPU it names.
+    """
+    return bool(len(calls.orphans)) or (trace.info.damage.truncated and bool(trace.info.devices))
 
 
 def facts_of(trace: Trace) -> Facts:
@@ -66,7 +74,7 @@ def facts_of(trace: Trace) -> Facts:
     if len(work):
         pieces = idle_pieces(trace, work, calls, host, windows)
         times = step_times(work, pieces, windows)
-    elif len(calls.orphans):
+    elif _lost_gpu_work(trace, calls):
         times, pieces = unobserved_step_times(windows)
     else:
         times, pieces = cpu_step_times(host, windows)

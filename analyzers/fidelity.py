@@ -42,7 +42,7 @@ def _records(facts: Facts, orphans: int) -> Iterator[str]:
             f"No GPU activity was recorded, though the host launched {missing:,} operations: "
             "profile with ProfilerActivity.CUDA and check that CUPTI (or roctracer) may be used."
         )
-    elif not len(facts.work):
+    elif not len(facts.work) and facts.device_kind == "cpu":
         yield "The trace has no GPU work: the CPU is the device, computing while operators run."
     elif missing > _WORTH_SAYING * (missing + launched):
         yield f"{missing:,} of {missing + launched:,} launches have no GPU record."

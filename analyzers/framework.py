@@ -24,6 +24,8 @@ _BACKWARD = re.compile(r"autograd::engine::evaluate_function|Backward\d*$|Optimi
 _COMPILED = re.compile(
     r"Torch-Compiled Region|CompiledFxGraph|CompiledFunction|^triton_(poi|red|per)"
 )
+_INDUCTOR = re.compile(r"triton_(poi|red|per|tem|mm|for)")
+_COMPILED_SHARE = 0.1  # of kernel time in kernels that Inductor made
 _GRAPH_LAUNCH = re.compile(r"(cuda|hip)GraphLaunch")
 
 
@@ -35,11 +37,15 @@ def framework(facts: Facts, kernels: list[Kernel]) -> Framework:
         parallelism=[label for label, pattern in _PARALLELISM if _any(pattern, names)],
         data_loader=_group(_LOADER, names),
         optimizer=_group(_OPTIMIZER, names),
-        compiled=_any(_COMPILED, names),
+        compiled=_inductor_share(kernels) >= _COMPILED_SHARE,
         cuda_graphs=_any(_GRAPH_LAUNCH, names) or bool((trace.graph > 0).any()),
         inference=_has_operators(facts) and not _any(_BACKWARD, names),
         low_precision_share=low_precision_share(kernels),
     )
+
+
+def _inductor_share(kernels: list[Kernel]) -> float:
+    return sum(kernel.share for kernel in kernels if _INDUCTOR.match(kernel.name))
 
 
 def _any(pattern: re.Pattern[str], names: list[str]) -> bool:

@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
-__all__ = ["PerfkitError", "analyze", "open_trace"]
+from perfkit.version import __version__
+
+__all__ = ["PerfkitError", "__version__", "analyze", "open_trace"]
 
 if TYPE_CHECKING:
     from perfkit.api import analyze

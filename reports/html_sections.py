@@ -74,7 +74,7 @@ def _largest_cause(diagnosis: Diagnosis) -> tuple[str, str, str] | None:
 def _largest_gain(diagnosis: Diagnosis) -> tuple[str, str, str] | None:
     if not diagnosis.findings:
         return None
-    top = max(diagnosis.findings, key=lambda finding: finding.gain_us.bound)
+    top = diagnosis.findings[0]
     return ("most to gain", time_us(top.gain_us.bound), f"per step at most ({clean(top.code)})")
 
 

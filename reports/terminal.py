@@ -164,7 +164,7 @@ def _finding(console: Console, finding: Finding) -> Block:
     return [
         *_title(console, finding),
         *(_wrapped(console, evidence, _INDENT, most=2) if evidence else []),
-        *_wrapped(console, remedy, _INDENT, most=2),
+        *_wrapped(console, remedy, _INDENT, most=4),
     ]
 
 

@@ -16,9 +16,7 @@ def verdict(diagnosis: Diagnosis) -> str:
     if not diagnosis.steps.mean_us:
         return "The trace covers no time: there is nothing to judge."
     if diagnosis.device.kind == "none":
-        return (
-            "Work was launched, but the trace has no GPU records: nothing can be said of the GPU."
-        )
+        return "The trace holds no GPU records (see the notes): nothing can be said of the GPU."
     return f"{_work(diagnosis)}{_rest(diagnosis)}"
 
 
@@ -47,7 +45,8 @@ def _rest(diagnosis: Diagnosis) -> str:
 
 def _told(first: Finding) -> str:
     title = first.title.replace("The GPU ", "it ", 1)
-    return title[:1].lower() + title[1:]
+    word = title.partition(" ")[0]
+    return title if any(map(str.isupper, word[1:])) else title[:1].lower() + title[1:]
 
 
 def _nothing_to_fix(diagnosis: Diagnosis, what: str, part: float) -> str:

@@ -56,4 +56,9 @@ def main(args: list[str] | None = None) -> None:
     except BrokenPipeError:  # the reader of our output, such as head, has gone
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:
+        click.echo(
+            f"perfkit: Cannot write the output ({error.strerror}): free some space.", err=True
+        )
+        sys.exit(2)
     sys.exit(code if isinstance(code, int) else 0)

@@ -45,6 +45,7 @@ def analyze(
         raise PerfkitError("Only one report can go to standard output: give the others a file.")
     if show and html in (None, "-"):
         raise PerfkitError("--open needs a file to open: add --html report.html.")
+    _refuse_overwriting(path, [target for target in (html, json, markdown) if target])
     with _progress() as progress:
         diagnosis = run(path, progress=progress, rules=rule or None, ignore=ignore)
     for target, render in ((html, _html), (json, _json), (markdown, _markdown)):
@@ -54,6 +55,16 @@ def analyze(
         click.echo(_terminal(diagnosis), nl=False)
     if show and html is not None:
         _open(html)
+
+
+def _refuse_overwriting(path: str, targets: list[str]) -> None:
+    from pathlib import Path
+
+    files = [Path(target).resolve() for target in targets if target != "-"]
+    if Path(path).resolve() in files:
+        raise PerfkitError(f"The report would overwrite the trace {path}: choose another file.")
+    if len(set(files)) < len(files):
+        raise PerfkitError("Two reports would go to the same file: give each its own.")
 
 
 def _html(diagnosis: Diagnosis) -> str:

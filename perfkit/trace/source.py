@@ -16,6 +16,14 @@ CHUNK_BYTES = 1 << 19
 Progress = Callable[[int, int], None]
 """Called with (bytes read, bytes in the file); the total is 0 where it is not known."""
 
+_OTHER_FORMATS = {
+    b"SQLite format 3\0": "an SQLite file, such as Nsight Systems exports, which perfkit does not "
+    "read: pass a PyTorch Profiler trace",
+    b"PK\x03\x04": "a zip archive: unpack it and pass the trace in it",
+    b"\x28\xb5\x2f\xfd": "compressed by zstd: unpack it first",
+    b"\xfd7zXZ\0": "compressed by xz: unpack it first",
+    b"PAR1": "a Parquet file: pass a PyTorch Profiler trace",
+}
 _GZIP_MAGIC = b"\x1f\x8b"
 # Kineto traces deflate 10 to 40 times; a file far beyond is made to exhaust memory.
 _BOMB_RATIO = 250
@@ -45,6 +53,7 @@ class ByteSource:
             chunks = self._chunks(file)
             first = next(chunks, b"")
             rest = _chain(first, chunks)
+            _refuse_other_formats(self.path, first)
             yield from self._gunzip(rest) if first.startswith(_GZIP_MAGIC) else rest
 
     def _chunks(self, file: IO[bytes]) -> Iterator[bytes]:
@@ -121,6 +130,12 @@ def _without(pieces: Iterator[bytes], count: int) -> Iterator[bytes]:
         yield kept.getvalue()
 
 
+def _refuse_other_formats(path: str, start: bytes) -> None:
+    for magic, what in _OTHER_FORMATS.items():
+        if start.startswith(magic):
+            raise PerfkitError(f"{path} is {what}.")
+
+
 def _inflater() -> Any:
     from isal import isal_zlib
 
@@ -154,11 +169,10 @@ def _open_url(url: str) -> IO[bytes]:
 
     try:
         return cast("IO[bytes]", fsspec.open(url, "rb").open())
-    except (ImportError, ValueError) as error:
-        scheme = url.partition("://")[0]
-        raise PerfkitError(
-            f"Cannot read {scheme}:// addresses ({error}): install the fsspec package for it."
-        ) from error
+    except ImportError as error:
+        raise PerfkitError(f"Cannot open {url}: {error}.") from error
+    except ValueError as error:
+        raise PerfkitError(f"Cannot open {url} ({error}): copy the file here first.") from error
     except OSError:
         raise
     except Exception as error:  # every file system behind fsspec has errors of its own

@@ -25,6 +25,8 @@ References
 
 from __future__ import annotations
 
+import re
+
 from perfkit.model.diagnosis import Collective, Diagnosis, Evidence, Remedy
 from perfkit.reports.advice._rule import Advice, Limits, fact, of_step
 from perfkit.reports.format import count, share, size, time_us
@@ -96,6 +98,17 @@ _UNKNOWN = Remedy(
 )
 
 
+_EXCHANGE = re.compile(r"send_?recv|all_?to_?all|\bsend\b|\brecv\b", re.IGNORECASE)
+_TO_ALL = Remedy(
+    text=(
+        "Most of it is an exchange between ranks (all-to-all or send/receive), which ends when the "
+        "last rank arrives: compare the ranks first, then overlap it with independent computation."
+    ),
+    snippet="work = dist.all_to_all_single(out, inp, async_op=True)  # compute; then work.wait()",
+    applies_to="torch.distributed",
+)
+
+
 def check(diagnosis: Diagnosis) -> Advice | None:
     """Exposed communication."""
     cost = diagnosis.breakdown_us.communication
@@ -111,7 +124,7 @@ def check(diagnosis: Diagnosis) -> Advice | None:
             *map(_collective, diagnosis.collectives[:_MOST]),
             _ONE_RANK,
         ],
-        remedy=_remedy(diagnosis.framework.parallelism),
+        remedy=_remedy(diagnosis),
         places=[],
     )
 
@@ -139,5 +152,8 @@ def _collective(entry: Collective) -> Evidence:
     return fact(text, entry.exposed_us, "us/step")
 
 
-def _remedy(parallelism: list[str]) -> Remedy:
+def _remedy(diagnosis: Diagnosis) -> Remedy:
+    if _EXCHANGE.search(max(diagnosis.collectives, key=lambda c: c.exposed_us).name):
+        return _TO_ALL
+    parallelism = diagnosis.framework.parallelism
     return next((r for name, r in _BY_FRAMEWORK.items() if name in parallelism), _UNKNOWN)

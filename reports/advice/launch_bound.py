@@ -125,6 +125,7 @@ def _by_framework(framework: Framework) -> Remedy:
             snippet='model = torch.compile(model, mode="reduce-overhead")',
             applies_to="PyTorch inference",
         )
+    name = framework.optimizer or "AdamW"
     return Remedy(
         text=(
             "Compile the model with CUDA graphs and use a fused optimizer; a larger batch makes "
@@ -132,7 +133,7 @@ def _by_framework(framework: Framework) -> Remedy:
         ),
         snippet=(
             'model = torch.compile(model, mode="reduce-overhead")\n'
-            "optimizer = torch.optim.AdamW(model.parameters(), fused=True)"
+            f"optimizer = torch.optim.{name}(model.parameters(), fused=True)"
         ),
         applies_to="PyTorch training",
     )

@@ -54,7 +54,7 @@ CASES = [
     ),
     (
         diagnosis({"unobserved_gpu_work": 10_000}, device={"kind": "none"}),
-        "Work was launched, but the trace has no GPU records: nothing can be said of the GPU.",
+        "The trace holds no GPU records (see the notes): nothing can be said of the GPU.",
     ),
     (
         diagnosis({"python": 2000}, device={"kind": "cpu"}),
