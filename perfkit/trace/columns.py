@@ -199,8 +199,9 @@ def _lane(key: object, event: Event | None) -> Lane:
     if not on_gpu or event is None:
         return Lane(pid=str(pid), tid=str(tid))
     args = event.args or _NO_ARGS
-    device = args.device if args.device >= 0 else _number(pid)
-    stream = args.stream if args.stream >= 0 else _number(tid)
+    device, stream = to_int(args.device), to_int(args.stream)
+    device = device if device >= 0 else _number(pid)
+    stream = stream if stream >= 0 else _number(tid)
     return Lane(str(pid), str(tid), device=_int64(max(device, 0)), stream=_int64(stream))
 
 

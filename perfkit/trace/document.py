@@ -40,13 +40,13 @@ def header_and_blocks(path: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
 def _header(path: str, stream: Iterator[bytes]) -> tuple[bytes, bytes]:
     text = b""
     for chunk in stream:
-        text += chunk
+        text = text + chunk if text else chunk.lstrip(_BLANK)
         start = _list_start(text, len(text) - len(chunk) - _LONGEST_KEY)
         if start is not None:
-            return text[:start].lstrip(_BLANK), text[start:]
+            return text[:start], text[start:]
         if len(text) > _LARGEST_HEADER:
             break
-    if not text.strip(_BLANK):
+    if not text:
         raise PerfkitError(f"{path} is empty: pass a trace that torch.profiler has exported.")
     raise PerfkitError(
         f"{path} is no PyTorch Profiler trace (it has no traceEvents list): "
@@ -56,8 +56,8 @@ def _header(path: str, stream: Iterator[bytes]) -> tuple[bytes, bytes]:
 
 def _list_start(text: bytes, searched: int) -> int | None:
     """Where events begin; a root that is a list of events counts."""
-    if text.lstrip(_BLANK).startswith(b"["):
-        return text.index(b"[") + 1
+    if text.startswith(b"["):
+        return 1
     found = _LIST_START.search(text, max(searched, 0))
     return found.end() if found else None
 

@@ -17,9 +17,9 @@ class Args(msgspec.Struct, gc=False):
 
     correlation: int = -1
     external_id: int = msgspec.field(name="External id", default=-1)
-    device: int = -1
-    stream: int = -1
-    bytes: int | str = -1  # text on ROCm
+    device: int | str = -1  # text on ROCm, as the next two
+    stream: int | str = -1
+    bytes: int | str = -1
     graph: int = msgspec.field(name="graph id", default=-1)
     wait_stream: int = msgspec.field(name="wait_on_stream", default=-1)
     wait_corr: int = msgspec.field(name="wait_on_cuda_event_record_corr_id", default=-1)

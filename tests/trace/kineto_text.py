@@ -35,14 +35,14 @@ def event(ph: str = "X", **fields: Any) -> str:
     return "  {\n" + ",\n".join(lines) + "\n  }"
 
 
-def host(name: Any = "aten::add", at: int = 0, took: int = 1000, **fields: Any) -> str:
+def host(name: Any = "aten::add", at: int = 0, took: int = 1000, /, **fields: Any) -> str:
     """A CPU event, `at` nanoseconds after the origin; `fields` go in as they are."""
     ts = microseconds(ORIGIN * 1000 + at)
     usual = {"cat": "cpu_op", "name": name, "pid": 4242, "tid": 4242, "args": {"External id": 1}}
     return event(**usual | {"ts": ts, "dur": microseconds(took)} | fields)
 
 
-def kernel(name: Any = "gemm", at: int = 0, took: int = 1000, **fields: Any) -> str:
+def kernel(name: Any = "gemm", at: int = 0, took: int = 1000, /, **fields: Any) -> str:
     """A kernel on stream 7 of device 0; `args` are added to the usual ones."""
     args = {"device": 0, "context": 1, "stream": 7, "correlation": at or 1}
     args |= fields.pop("args", {})

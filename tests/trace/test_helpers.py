@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,8 @@ from perfkit.trace import columns, helpers, open_trace, source
 from perfkit.trace import document as text_of_document
 from tests.trace.kineto_text import Bare, document, host, many
 from tests.trace.test_layouts import assert_same
+
+Started = list["subprocess.Popen[bytes]"]
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="children are killed by signal")
 
@@ -34,7 +37,7 @@ def alone(path: str) -> Trace:
 
 
 @pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[subprocess.Popen[bytes]]]:
+def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[Started]:
     """Small blocks and three helpers, whose processes are listed."""
     monkeypatch.setattr(text_of_document, "BLOCK_BYTES", 8000)
     monkeypatch.setattr(text_of_document, "_LAST_BYTES", 1000)
@@ -42,14 +45,14 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[subprocess.Popen[b
     monkeypatch.setattr(helpers, "_ALONE_BLOCKS", 2)
     monkeypatch.setattr(helpers, "_IN_FLIGHT", 2)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3}, raising=False)
-    processes: list[subprocess.Popen[bytes]] = []
+    processes: Started = []
     popen = subprocess.Popen
 
-    def start(*args, **options):
+    def start(*args: Any, **options: Any) -> subprocess.Popen[bytes]:
         processes.append(popen(*args, **options))
         return processes[-1]
 
-    monkeypatch.setattr(helpers.subprocess, "Popen", start)
+    monkeypatch.setattr(subprocess, "Popen", start)
     yield processes
     assert all(process.poll() is not None for process in processes)
 
@@ -73,7 +76,9 @@ def blocks_of(path: str) -> int:
     return len(list(text_of_document.header_and_blocks(path, source.ByteSource(path)))) - 1
 
 
-def test_helpers_give_the_same(alone, started, here, path) -> None:
+def test_helpers_give_the_same(
+    alone: Trace, started: Started, here: list[bytes], path: str
+) -> None:
     shared = open_trace(path)
     assert_same(shared, alone)
     assert shared.info.damage == alone.info.damage
@@ -82,19 +87,28 @@ def test_helpers_give_the_same(alone, started, here, path) -> None:
     assert 0 < len(here) < blocks_of(path)
 
 
-def test_a_few_blocks_need_no_helper(alone, started, monkeypatch, path) -> None:
+def test_a_few_blocks_need_no_helper(
+    alone: Trace, started: Started, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
     monkeypatch.setattr(helpers, "_ALONE_BLOCKS", 10_000)
     assert_same(open_trace(path), alone)
     assert started == []
 
 
 @pytest.mark.parametrize("after", [0, 3, 8])
-def test_killed_helpers_cost_nothing(alone, started, here, monkeypatch, path, after) -> None:
+def test_killed_helpers_cost_nothing(
+    alone: Trace,
+    started: Started,
+    here: list[bytes],
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+    after: int,
+) -> None:
     offer = helpers._Helper.offer
     offers: list[bool] = []
     killed: list[int] = []
 
-    def fatal(helper, number: int, text: bytes) -> bool:
+    def fatal(helper: helpers._Helper, number: int, text: bytes) -> bool:
         taken = offer(helper, number, text)
         offers.append(taken)
         if len(offers) > after and taken:
@@ -107,21 +121,25 @@ def test_killed_helpers_cost_nothing(alone, started, here, monkeypatch, path, af
     assert killed
 
 
-def test_helpers_that_answer_nonsense_cost_nothing(alone, started, monkeypatch, path) -> None:
+def test_helpers_that_answer_nonsense_cost_nothing(
+    alone: Trace, started: Started, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
     monkeypatch.setattr(helpers, "_CHILD", "print('what?', {path!r})")
     assert_same(open_trace(path), alone)
     assert len(started) == 3
 
 
-def test_helpers_that_cannot_start_cost_nothing(alone, started, monkeypatch, path) -> None:
-    def refuse(*args, **options):
+def test_helpers_that_cannot_start_cost_nothing(
+    alone: Trace, started: Started, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    def refuse(*args: object, **options: object) -> None:
         raise OSError("no more processes")
 
-    monkeypatch.setattr(helpers.subprocess, "Popen", refuse)
+    monkeypatch.setattr(subprocess, "Popen", refuse)
     assert_same(open_trace(path), alone)
 
 
-def test_a_reader_that_fails_leaves_no_helper(started, path) -> None:
+def test_a_reader_that_fails_leaves_no_helper(started: Started, path: str) -> None:
     def interrupted(done: int, total: int) -> None:
         if done > total // 2:
             raise KeyboardInterrupt

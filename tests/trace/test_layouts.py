@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,7 +51,7 @@ def assert_same(one: Trace, other: Trace) -> None:
     assert one.info.devices == other.info.devices
 
 
-LAYOUTS = {
+LAYOUTS: dict[str, Callable[[str], str]] = {
     "one line": lambda text: json.dumps(json.loads(text)),
     "no blanks": lambda text: json.dumps(json.loads(text), separators=(",", ":")),
     "indented": lambda text: json.dumps(json.loads(text), indent=4),
@@ -125,7 +127,7 @@ def test_a_header_larger_than_a_block(read: Read) -> None:
     assert (len(trace), trace.info.rank) == (122, 3)
 
 
-NESTED = {
+NESTED: dict[str, dict[str, Any]] = {
     "a list of objects": {"stack": [{"name": "f"}, {"name": "g"}, {"name": "h"}]},
     "objects beside a list": {"grid": [1, 2], "x": {"pid": 1}, "y": [{"ts": 3}, {"ts": 4}]},
     "deeper": {"a": [{"id": 1, "b": [{"id": 2}, {"id": 3}]}, {"id": 4}]},

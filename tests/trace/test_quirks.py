@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -169,10 +170,11 @@ def test_text_where_a_number_is_expected(read: Read) -> None:
     assert (trace.bytes.tolist(), trace.corr.tolist(), trace.graph.tolist()) == ([-1], [12], [-1])
 
 
-def test_bytes_as_text_on_rocm(read: Read) -> None:
+def test_arguments_as_text_on_rocm(read: Read) -> None:
     rows = [kernel("a", 0, args={"bytes": "4096"}), kernel("b", 9000, args={"bytes": 17})]
+    rows.append(host("hipLaunchKernel", 9, cat="cuda_runtime", args={"stream": "0x0"}))
     trace = read(document(*rows))
-    assert trace.bytes.tolist() == [4096, 17]
+    assert trace.bytes.tolist() == [4096, -1, 17]
     assert trace.info.damage == UNDAMAGED
 
 
@@ -427,7 +429,7 @@ ODD = [Bare("null"), True, 1.5, -7, [1, {"a": 2}], {"b": [3]}, "text", "", Bare(
 @pytest.mark.parametrize("odd", ODD)
 @pytest.mark.parametrize("key", ["name", "cat", "pid", "tid", "id"])
 def test_fields_of_any_type(read: Read, key: str, odd: object) -> None:
-    rows = [host("before"), host(at=5, **{key: odd}), host("after", 9)]
+    rows = [host("before"), host("odd", 5, **{key: odd}), host("after", 9)]
     trace = read(document(*rows))
     assert len(trace) == 3
     assert trace.ts[1] == ORIGIN * 1000 + 5
@@ -522,7 +524,7 @@ def test_cuda_sync_arguments(read: Read) -> None:
 
 def test_metadata(read: Read) -> None:
     device = {"id": 1, "name": "H100", "totalGlobalMem": 10**10, "computeMajor": 9, "numSms": 132}
-    before = {
+    before: dict[str, Any] = {
         "deviceProperties": [{"name": "A100"}, device, "odd"],
         "distributedInfo": {"backend": "nccl", "rank": 2, "world_size": 4},
         "baseTimeNanoseconds": 1_767_225_600_000_000_000,
@@ -543,7 +545,7 @@ def test_metadata(read: Read) -> None:
 @pytest.mark.parametrize("odd", [Bare("null"), True, 1.5, [1], {"a": 1}, "text", 10**30, -1])
 @pytest.mark.parametrize("key", ["baseTimeNanoseconds", "distributedInfo", "deviceProperties"])
 def test_metadata_of_any_type(read: Read, key: str, odd: object) -> None:
-    inner = {"deviceProperties": [{"id": odd, "name": odd, "numSms": odd}, odd]}
+    inner: dict[str, Any] = {"deviceProperties": [{"id": odd, "name": odd, "numSms": odd}, odd]}
     inner |= {"distributedInfo": {"rank": odd, "backend": odd}}
     for header in ({key: odd}, inner, {"mine": {"deep": odd}}):
         assert names(read(document(host("a"), before=header))) == ["a"]
