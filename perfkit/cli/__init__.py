@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from importlib import import_module
 from typing import Any, cast
@@ -46,6 +47,8 @@ def _group() -> None:
 
 def main(args: list[str] | None = None) -> None:
     """Run a command; exit 0, 1 (a gate was crossed) or 2 (one sentence says what was wrong)."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal's encoding may lack what names hold
+        sys.stdout.reconfigure(errors="replace")
     try:
         code = _group.main(args=args, standalone_mode=False)
     except click.UsageError as error:
@@ -53,8 +56,7 @@ def main(args: list[str] | None = None) -> None:
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
-    except BrokenPipeError:  # the reader of our output, such as head, has gone
-        sys.stderr.close()
+    except SystemExit:  # click's own, when the reader of our output, such as head, has gone
         sys.exit(0)
     except OSError as error:
         click.echo(
