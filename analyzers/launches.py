@@ -12,9 +12,9 @@ from perfkit.analyzers.names import matching
 from perfkit.model.trace import Int64s, Kind, Trace
 
 LAUNCH_CALL = re.compile(r"Launch|Memcpy|Memset")
-# A memset of nothing leaves no record, so its absence shows no loss.
 _CAPTURE_BEGINS = re.compile(r"StreamBeginCapture")
 _CAPTURE_ENDS = re.compile(r"StreamEndCapture")
+# A memset of nothing leaves no record, so its absence shows no loss.
 _LEAVES_A_RECORD = re.compile(r"LaunchKernel|LaunchCooperative|ModuleLaunch|GraphLaunch|Memcpy")
 
 

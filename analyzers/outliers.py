@@ -30,7 +30,7 @@ def outliers(facts: Facts) -> Outliers | None:
     counted = facts.counted[facts.counted > 0]
     if len(counted) < _FEWEST_STEPS or not len(facts.work):
         return None
-    ends = device_ends(facts)
+    ends = _device_ends(facts)
     times = step_times(facts.work, facts.pieces.cut(np.unique(ends)), _between(facts, ends))
     times = times.take(counted - 1)
     wall = times.wall
@@ -58,7 +58,7 @@ def outliers(facts: Facts) -> Outliers | None:
     )
 
 
-def device_ends(facts: Facts) -> Int64s:
+def _device_ends(facts: Facts) -> Int64s:
     """When the GPU had finished what each step launched; nanoseconds, shape (steps,)."""
     windows, work, call = facts.windows, facts.work, facts.calls.call
     step = step_of(np.where(call >= 0, facts.trace.ts[call], work.start), windows)

@@ -82,6 +82,7 @@ def _from_marks(
     end = next_start.copy()
     for i in np.flatnonzero(~following).tolist():
         end[i] = _last_work(trace, work, calls, int(start[i]), int(mark_end[i]))
+    end[:-1] = np.minimum(end[:-1], start[1:])  # a queue may outlast the next run's first mark
     labels = tuple(f"ProfilerStep#{n}" for n in numbers.tolist())
     return Windows(start, end, labels, "ProfilerStep")
 

@@ -149,3 +149,13 @@ def test_marks_that_run_ahead_of_the_gpu_make_no_outliers() -> None:
     wall = facts.times.wall
     assert wall.max() > 2 * np.median(wall)  # by the host's marks, some steps look slow
     assert outliers(facts) is None
+
+
+def test_windows_never_overlap_even_when_a_queue_outlasts_a_hole() -> None:
+    events = recorded([[Action("kernel", host=5.0, gpu=400.0)] * 3] * 3)
+    events = [{**e, "name": e["name"].replace("Step#2", "Step#90")} for e in events]
+    facts = facts_of(trace_of(events))
+    assert (facts.windows.end[:-1] <= facts.windows.start[1:]).all()
+    times = facts.times
+    parts = times.compute + times.communication + times.copy + times.idle.sum(axis=1)
+    assert (parts == times.wall).all()
