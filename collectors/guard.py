@@ -1,0 +1,44 @@
+"""What stands between perfkit and the training run: a fault is said once, and the run goes on."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+log = logging.getLogger("perfkit")
+_said: set[str] = set()
+
+
+def say_once(message: str) -> None:
+    """Log a warning the first time it comes up in this process."""
+    if message not in _said:
+        _said.add(message)
+        log.warning("perfkit: %s", message)
+
+
+def attempt(what: str, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R | None:
+    """The call's result, or None when it failed, which is said once."""
+    try:
+        return call(*args, **kwargs)
+    except Exception as error:
+        say_once(f"{what} failed and is left out ({type(error).__name__}: {error}).")
+        log.debug("perfkit: %s", what, exc_info=True)
+        return None
+
+
+def guarded(what: str) -> Callable[[Callable[P, R]], Callable[P, R | None]]:
+    """Make a hook that runs inside user code unable to raise into it."""
+
+    def decorate(hook: Callable[P, R]) -> Callable[P, R | None]:
+        @functools.wraps(hook)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R | None:
+            return attempt(what, hook, *args, **kwargs)
+
+        return call
+
+    return decorate

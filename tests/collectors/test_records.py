@@ -1,0 +1,83 @@
+"""What a killed run, a full disk or a fork leaves behind can be read."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from perfkit.collectors.records import RecordFile, write_document
+from perfkit.model.capture import Collection, Manifest, Record
+
+
+def collection(start: int) -> Collection:
+    return Collection(start_ns=start, dur_us=1.5, generation=2)
+
+
+def lines(path: Path) -> list[Record]:
+    return [msgspec.json.decode(line, type=Record) for line in path.read_bytes().splitlines()]
+
+
+def test_records_come_back_as_they_were_added(tmp_path: Path) -> None:
+    file = RecordFile(tmp_path / "gc.jsonl")
+    added = [collection(i) for i in range(3000)]
+    for record in added:
+        file.add(record)
+    file.close()
+    assert lines(file.path) == added
+
+
+def test_nothing_is_written_without_a_record(tmp_path: Path) -> None:
+    RecordFile(tmp_path / "gc.jsonl").close()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_forked_process_writes_nothing_of_its_parents(tmp_path: Path) -> None:
+    file = RecordFile(tmp_path / "gc.jsonl")
+    file.add(collection(1))
+    child = os.fork()
+    if child == 0:
+        file.add(collection(2))
+        file.close()
+        os._exit(0)
+    os.waitpid(child, 0)
+    file.close()
+    assert lines(file.path) == [collection(1)]
+
+
+def test_a_full_disk_is_told_once_and_leaves_whole_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = RecordFile(tmp_path / "gc.jsonl")
+    file.add(collection(1))
+    file.flush()
+    real = os.write
+
+    def full(handle: int, data: memoryview) -> int:
+        if len(data) < 20:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(handle, data[: len(data) // 2])
+
+    monkeypatch.setattr(os, "write", full)
+    file.add(collection(2))
+    with pytest.raises(OSError, match="No space"):
+        file.flush()
+    monkeypatch.undo()
+    file.add(collection(3))
+    file.close()
+    assert lines(file.path) == [collection(1)]
+
+
+def test_a_document_is_the_old_one_or_the_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "capture.json"
+    write_document(path, Manifest(perfkit_version="1", started_ns=1))
+    monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError("gone")))
+    with pytest.raises(OSError, match="gone"):
+        write_document(path, Manifest(perfkit_version="2", started_ns=2))
+    assert msgspec.json.decode(path.read_bytes(), type=Manifest).perfkit_version == "1"
+    assert [p.name for p in tmp_path.iterdir()] == ["capture.json"]
