@@ -35,6 +35,7 @@ def test_nothing_is_written_without_a_record(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_process_writes_nothing_of_its_parents(tmp_path: Path) -> None:
     file = RecordFile(tmp_path / "gc.jsonl")
     file.add(collection(1))
