@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -16,6 +17,9 @@ class Run:
     """What collectors share: this rank's folder and identity.
 
     `records(name)` opens `<name>.jsonl` in the folder, for records of `perfkit.model.capture`.
+    `phase()` is what the step is in: "data", "forward", "backward", "optimizer", or None. A
+    collector that wraps the training thread's wait for a batch does so `with waiting():`, which
+    counts it as the step's data wait (once, where waits nest) and marks it in every profiler.
     """
 
     folder: Path
@@ -26,7 +30,7 @@ class Run:
     with_stack: bool = False
     memory_snapshot: bool = False
     phase: Callable[[], str | None] = field(default=lambda: None)
-    """The phase the step is in: "data", "forward", "backward", "optimizer", or None."""
+    waiting: Callable[[], AbstractContextManager[object]] = field(default=nullcontext)
 
     def records(self, name: str) -> RecordFile:
         """A file for one kind of records; the caller closes it."""
