@@ -42,7 +42,7 @@ class Manifest(_Noun, frozen=True, kw_only=True):
     """None: all of them."""
 
 
-class Schedule(_Noun, frozen=True, kw_only=True):
+class Schedule(_Noun, frozen=True, kw_only=True, omit_defaults=False):
     """Steps before a profiled window, warming it up and in it; `repeat` windows."""
 
     wait: int = 5
@@ -121,11 +121,16 @@ class LoaderInfo(_Noun, frozen=True, kw_only=True, tag="loader"):
 
 
 class BatchWait(_Noun, frozen=True, kw_only=True, tag="wait"):
-    """The training process asked for a batch: `ready` counts the batches that stood ready then."""
+    """The training process asked for a batch: `ready` counts the batches that stood ready then.
+
+    `batch` counts over all epochs. `part` is "start" where the wait made an iterator (and started
+    its workers), and "end" where it found no further batch (and ended them).
+    """
 
     loader: int
     batch: int
     start_ns: int
+    part: Literal["batch", "start", "end"] = "batch"
     wait_us: float
     ready: int | None = None
     worker: int | None = None
@@ -157,7 +162,9 @@ class BatchMade(_Noun, frozen=True, kw_only=True, tag="batch"):
 class FileSystem(_Noun, frozen=True, kw_only=True, tag="file_system"):
     """Where files of the run lie: `role` is what the run uses the path for.
 
-    `layout` and `counters` are as their source names them, such as `lfs getstripe`.
+    `layout` and `counters` are as their source names them, such as `lfs getstripe`; counters are
+    what the whole machine added during the run. A later record of the same role and path
+    replaces this one.
     """
 
     role: Literal["dataset", "checkpoint", "capture"]
@@ -166,16 +173,23 @@ class FileSystem(_Noun, frozen=True, kw_only=True, tag="file_system"):
     """As mountinfo names it: lustre, nfs4, gpfs, ext4, overlay ..."""
     mount: str
     source: str
+    family: str | None = None
+    """Such as lustre, nfs, object store, local: what advice goes by."""
     options: list[str] = []
     files: int | None = None
-    """Files seen there, and the sum of their sizes."""
+    """Files seen there, and the sum of their sizes; `partial` where there are more."""
     bytes: int | None = None
+    partial: bool = False
     layout: dict[str, Any] | None = None
     counters: dict[str, float] | None = None
 
 
 class CheckpointWrite(_Noun, frozen=True, kw_only=True, tag="checkpoint"):
-    """A checkpoint was written; `blocking_us` is the part that held the training thread."""
+    """A checkpoint was written; `blocking_us` is the part that held the training thread.
+
+    `bytes` are this rank's own. `unfinished` is set where it was still being written in the
+    background when the run ended, so that `dur_us` is a lower bound.
+    """
 
     start_ns: int
     dur_us: float
@@ -184,6 +198,7 @@ class CheckpointWrite(_Noun, frozen=True, kw_only=True, tag="checkpoint"):
     path: str | None = None
     bytes: int | None = None
     step: int | None = None
+    unfinished: bool = False
 
 
 class GpuSample(_Noun, frozen=True, kw_only=True, tag="gpu"):
