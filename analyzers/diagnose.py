@@ -13,6 +13,8 @@ from perfkit.analyzers.framework import framework
 from perfkit.analyzers.kernels import kernel_tables
 from perfkit.analyzers.outliers import outliers
 from perfkit.analyzers.places import host_calls, places
+from perfkit.analyzers.python_gaps import python_gaps
+from perfkit.analyzers.run_facts import with_run
 from perfkit.analyzers.timeline import timeline_of_step
 from perfkit.analyzers.transfers import collectives, copies, overlap
 from perfkit.model.cause import CAUSES
@@ -26,11 +28,20 @@ from perfkit.model.diagnosis import (
     Steps,
 )
 from perfkit.model.trace import Int64s, Trace
+from perfkit.trace.capture import Capture
 from perfkit.version import __version__
 
 
-def diagnose(trace: Trace) -> Diagnosis:
-    """Everything one rank's trace shows; `verdict` and `findings` are left to the advice rules."""
+def diagnose(trace: Trace, capture: Capture | None = None) -> Diagnosis:
+    """Everything one rank's trace shows, and the records of the Capture it is of.
+
+    `verdict` and `findings` are left to the advice rules.
+    """
+    found = _of_trace(trace)
+    return found if capture is None else with_run(found, capture)
+
+
+def _of_trace(trace: Trace) -> Diagnosis:
     facts = facts_of(trace)
     kernels, summary = kernel_tables(facts)
     breakdown, idle = _means(facts)
@@ -57,6 +68,7 @@ def diagnose(trace: Trace) -> Diagnosis:
         findings=[],
         fidelity=fidelity(facts),
         timeline=timeline_of_step(facts),
+        python_gaps=python_gaps(facts),
         environment=_environment(trace),
     )
 

@@ -20,10 +20,11 @@ NONE = -1
 _ANNOTATED = (
     (Cause.GC, re.compile(r"^Python GC")),
     (Cause.CHECKPOINT, re.compile(
-        r"^checkpoint$|torch\.save|save_(checkpoint|model|state)|dcp\.(async_)?save"
+        r"^(perfkit::)?checkpoint$|torch\.save|save_(checkpoint|model|state)|dcp\.(async_)?save"
     )),
     (Cause.DATALOADER, re.compile(
         r"enumerate\(Data(Loader|Pipe)\)#|\.(train|val)_dataloader_next|\bfetch_next_batch\b"
+        r"|^perfkit::data$"
     )),
     (Cause.COMPILE, re.compile(r"_compile\.compile_inner|compile_fx|CachingAutotuner")),
 )  # fmt: skip
@@ -41,6 +42,7 @@ _FUNCTIONS = (
 # What wraps a whole phase, Python included, says nothing of its own.
 _CONTAINER = re.compile(
     r"ProfilerStep|(Distributed)?DataParallel\.forward|FullyShardedDataParallel\.forward"
+    r"|perfkit::(forward|backward|optimizer)$"
 )
 _FRAMEWORK = re.compile(
     r"Optimizer\.|autograd::|FullyShardedDataParallel\.|FSDP::|torch\.distributed|nccl:|gloo:|c10d::"

@@ -12,6 +12,8 @@ import click
 from perfkit.errors import PerfkitError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from perfkit.model.diagnosis import Diagnosis
     from perfkit.trace.source import Progress
 
@@ -24,6 +26,8 @@ _WIDEST = 120
 @click.option("--json", metavar="FILE", help="Write the diagnosis as JSON ('-' is stdout).")
 @click.option("--markdown", metavar="FILE", help="Write a pull-request comment ('-' is stdout).")
 @click.option("--open", "show", is_flag=True, help="Open the HTML report in a browser.")
+@click.option("--rank", type=click.IntRange(0), help="This rank of a recorded run.")
+@click.option("--window", type=click.IntRange(1), help="This profiled window of it, from 1.")
 @click.option("--rule", multiple=True, metavar="CODE", help="Only this advice; repeatable.")
 @click.option("--ignore", multiple=True, metavar="CODE", help="Not this advice; repeatable.")
 def analyze(
@@ -32,12 +36,15 @@ def analyze(
     json: str | None,
     markdown: str | None,
     show: bool,
+    rank: int | None,
+    window: int | None,
     rule: tuple[str, ...],
     ignore: tuple[str, ...],
 ) -> None:
     """Say where every step of a trace went and what to do about it.
 
-    PATH is a PyTorch Profiler trace (.json or .json.gz), or its address (s3://...).
+    PATH is a PyTorch Profiler trace (.json or .json.gz), its address (s3://...), or the folder
+    that a run recorded by perfkit has left.
     """
     from perfkit.api import analyze as run
 
@@ -47,7 +54,9 @@ def analyze(
         raise PerfkitError("--open needs a file to open: add --html report.html.")
     _refuse_overwriting(path, [target for target in (html, json, markdown) if target])
     with _progress() as progress:
-        diagnosis = run(path, progress=progress, rules=rule or None, ignore=ignore)
+        diagnosis = run(
+            path, progress=progress, rules=rule or None, ignore=ignore, rank=rank, window=window
+        )
     for target, render in ((html, _html), (json, _json), (markdown, _markdown)):
         if target is not None:
             _write(target, render(diagnosis))
@@ -63,8 +72,17 @@ def _refuse_overwriting(path: str, targets: list[str]) -> None:
     files = [Path(target).resolve() for target in targets if target != "-"]
     if Path(path).resolve() in files:
         raise PerfkitError(f"The report would overwrite the trace {path}: choose another file.")
+    for target in files:
+        if _is_recorded(target, Path(path).resolve()):
+            raise PerfkitError(f"The report would overwrite {target}: choose another file.")
     if len(set(files)) < len(files):
         raise PerfkitError("Two reports would go to the same file: give each its own.")
+
+
+def _is_recorded(target: Path, folder: Path) -> bool:
+    """Whether the file is part of the Capture that is being analyzed."""
+    recorded = target.name == "capture.json" or target.parent.name.startswith("rank")
+    return recorded and target.is_file() and folder in (target.parent, target.parent.parent)
 
 
 def _html(diagnosis: Diagnosis) -> str:

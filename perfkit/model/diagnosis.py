@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from perfkit.model.run_facts import MemoryFacts, RunFacts
+
 SCHEMA = "perfkit.diagnosis/1"
 
 Severity = Literal["critical", "warning", "info"]
@@ -285,6 +287,20 @@ class Timeline(_Noun, frozen=True, kw_only=True):
     omitted_events: int
 
 
+class PythonGaps(_Noun, frozen=True, kw_only=True):
+    """Python between operators where the device is the CPU, per step.
+
+    `long_us` is what lies in gaps of at least `long_gap_us`, which are `long_per_step`; `places`
+    are the user's own ranges they lie in.
+    """
+
+    total_us: float
+    long_gap_us: float
+    long_us: float
+    long_per_step: float
+    places: list[Place]
+
+
 class Diagnosis(_Noun, frozen=True, kw_only=True):
     """Everything about a run."""
 
@@ -311,6 +327,10 @@ class Diagnosis(_Noun, frozen=True, kw_only=True):
     findings: list[Finding]
     fidelity: Fidelity
     timeline: Timeline | None = None
+    run: RunFacts | None = None
+    """What the records of a Capture say; None for a trace file."""
+    memory: MemoryFacts | None = None
+    python_gaps: PythonGaps | None = None
     environment: dict[str, Any]
 
     def to_json(self, *, indent: int = 2) -> str:

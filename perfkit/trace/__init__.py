@@ -11,11 +11,17 @@ if TYPE_CHECKING:
 
 
 def open_trace(path: str | PathLike[str], progress: Progress | None = None) -> Trace:
-    """Read a trace file (PyTorch Profiler JSON or JSON.gz; a path or any fsspec URL).
+    """Read a trace: PyTorch Profiler JSON or JSON.gz (a path or any fsspec URL), or a Capture.
 
-    `progress` is called with (bytes read, bytes in the file). Raises `perfkit.PerfkitError`, one
-    sentence with the remedy, when the file is missing, empty or no trace.
+    Of a Capture, a folder that a recorded run has left, it is the profiled window with the most
+    steps of the lowest rank. `progress` is called with (bytes read, bytes in the file). Raises
+    `perfkit.PerfkitError`, one sentence with the remedy, when there is nothing to read.
     """
+    from perfkit.trace.capture_folder import is_folder
     from perfkit.trace.kineto import read_kineto
 
+    if is_folder(fspath(path)):
+        from perfkit.trace.capture import open_capture
+
+        return open_capture(fspath(path), progress).trace
     return read_kineto(fspath(path), progress)
