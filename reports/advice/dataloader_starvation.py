@@ -3,7 +3,8 @@
 What it detects
     Idle GPU time whose next operation could not be launched because the launching thread was
     inside the DataLoader's `__next__`. A slow loader that prefetching hides costs nothing and
-    is not named.
+    is not named. The records of a run add what holds the loader up: processor time, files,
+    collation, workers that start anew, or a cache that was cold.
 
 Why it costs
     While the training process waits for data it launches nothing, and the GPU runs dry.
@@ -26,8 +27,19 @@ References
 
 from __future__ import annotations
 
+import math
+
 from perfkit.model.cause import Cause
 from perfkit.model.diagnosis import Diagnosis, Evidence, Remedy
+from perfkit.model.run_facts import LoaderFacts
+from perfkit.reports.advice._loader import (
+    bound_text,
+    hands_over,
+    loader_facts,
+    loader_remedy,
+    main_loader,
+    wait_fact,
+)
 from perfkit.reports.advice._rule import (
     Advice,
     Limits,
@@ -40,22 +52,35 @@ from perfkit.reports.advice._rule import (
 from perfkit.reports.format import time_us
 
 LIMITS = Limits(warning_share=0.05, critical_share=0.20)  # XProf, input pipeline analysis
+_HANDED_OVER = Limits(warning_share=LIMITS.critical_share, critical_share=math.inf)
+"""Where batches stand ready: taking one over costs a small step much, and no worker helps."""
 
 
 def check(diagnosis: Diagnosis) -> Advice | None:
     """Time the GPU waited for batches."""
     cost = idle_us(diagnosis, Cause.DATALOADER)
-    places = places_of(diagnosis, Cause.DATALOADER)
-    device = "GPU" if diagnosis.device.kind == "gpu" else "training process"
+    places, loader = places_of(diagnosis, Cause.DATALOADER), main_loader(diagnosis)
     return Advice(
-        title=f"The {device} waits {of_step(diagnosis, cost)} for the next batch",
+        title=_title(diagnosis, loader, of_step(diagnosis, cost)),
         cause=Cause.DATALOADER,
         cost_us=cost,
-        limits=LIMITS,
-        evidence=[*place_facts(places), *_spread(diagnosis)],
-        remedy=_remedy(diagnosis.framework.data_loader),
+        limits=_HANDED_OVER if hands_over(loader) else LIMITS,
+        evidence=[
+            *(loader_facts(loader) if loader else []),
+            *place_facts(places),
+            *_spread(diagnosis),
+            *wait_fact(diagnosis),
+        ],
+        remedy=_remedy(diagnosis, loader),
         places=places,
     )
+
+
+def _title(diagnosis: Diagnosis, loader: LoaderFacts | None, cost: str) -> str:
+    device = "GPU" if diagnosis.device.kind == "gpu" else "training process"
+    bound = bound_text(loader) if loader else None
+    what = f"the loader is {bound}" if bound else None
+    return f"The {device} waits {cost} for the next batch" + (f": {what}" if what else "")
 
 
 def _spread(diagnosis: Diagnosis) -> list[Evidence]:
@@ -68,7 +93,12 @@ def _spread(diagnosis: Diagnosis) -> list[Evidence]:
     ]
 
 
-def _remedy(loader: str | None) -> Remedy:
+def _remedy(diagnosis: Diagnosis, facts: LoaderFacts | None) -> Remedy:
+    measured = loader_remedy(facts, diagnosis.device.kind == "gpu") if facts else None
+    return measured or _by_name(diagnosis.framework.data_loader)
+
+
+def _by_name(loader: str | None) -> Remedy:
     if loader and "SingleProcess" in loader:
         return Remedy(
             text="Batches are made in the training process (num_workers=0): let workers make them.",
@@ -81,8 +111,8 @@ def _remedy(loader: str | None) -> Remedy:
     if loader and "MultiProcessing" in loader:
         return Remedy(
             text=(
-                "The workers make batches more slowly than the GPU uses them: give the loader more "
-                "workers (up to the job's cores), or make __getitem__ and collate_fn cheaper."
+                "The workers make batches more slowly than the step uses them: give the loader "
+                "more workers (up to the job's cores), or make __getitem__ and collate_fn cheaper."
             ),
             snippet="DataLoader(dataset, ..., num_workers=2 * now, prefetch_factor=4)",
             applies_to="torch.utils.data.DataLoader",

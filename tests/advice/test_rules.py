@@ -10,7 +10,9 @@ import pytest
 from perfkit.model.diagnosis import Diagnosis, Outlier, Outliers, Place
 from perfkit.reports.advice import advise, codes
 from tests.advice.builder import all_reduces, copies, diagnosis, kernel, matrix, place
+from tests.advice.runs import collecting, gaps, loader, machine, run, saving
 
+CPU = {"kind": "cpu"}
 LAUNCH = {"launch": 1500.0, "dispatch": 1500.0, "python": 500.0}
 PERIODIC = Outliers(
     steps=[Outlier(step=f"ProfilerStep#{i}", wall_us=90_000.0, excess_us=80_000.0,
@@ -41,6 +43,42 @@ FIRES = [
     ("low-precision-unused", "Volta has tensor cores",
      diagnosis(device={"compute_capability": "7.0"}, kernel_summary=matrix(6000, 0.0)), "info"),
     ("step-outliers", "every eighth", diagnosis(outliers=PERIODIC), "warning"),
+    ("garbage-collection", "a fifth", diagnosis({"gc": 2000}), "critical"),
+    ("garbage-collection", "four percent", diagnosis({"gc": 400}), "warning"),
+    ("garbage-collection", "the run's records alone", diagnosis(run=run(gc=collecting(900.0))),
+     "warning"),
+    ("synchronous-checkpoint", "in the trace", diagnosis({"checkpoint": 2500}), "critical"),
+    ("synchronous-checkpoint", "outside of the trace",
+     diagnosis(run=run(checkpoints=saving(3e6, 800.0))), "warning"),
+    ("synchronous-checkpoint", "the trace holds more than its share of them",
+     diagnosis({"checkpoint": 2500}, run=run(checkpoints=saving(3e6, 90.0))), "info"),
+    ("python-overhead", "a third", diagnosis({"python": 3500}, device=CPU,
+                                             python_gaps=gaps(3300, 3500)), "critical"),
+    ("python-overhead", "an eighth", diagnosis({"python": 1700}, device=CPU,
+                                               python_gaps=gaps(1250, 1700)), "warning"),
+    ("python-overhead", "nothing but small operators",
+     diagnosis({"python": 7000}, device=CPU, python_gaps=gaps(0, 7000)), "warning"),
+    ("cpu-contention", "half the time without a core",
+     diagnosis(device=CPU, run=run(cpu=machine(0.5))), "critical"),
+    ("cpu-contention", "the launching thread of a GPU",
+     diagnosis({"dispatch": 4000}, run=run(cpu=machine(0.3))), "critical"),
+    ("cpu-contention", "a GPU hides most of it",
+     diagnosis({"dispatch": 600}, run=run(cpu=machine(0.5))), "warning"),
+    ("cpu-contention", "the loader's workers, which starvation tells of",
+     diagnosis({"dataloader": 1500}, device=CPU,
+               run=run(cpu=machine(0.5), loaders=[loader(num_workers=2)])), "info"),
+    ("cpu-contention", "the loader's workers, which nothing else tells of",
+     diagnosis({"dataloader": 100}, device=CPU,
+               run=run(cpu=machine(0.5), loaders=[loader(num_workers=2)])), "critical"),
+    ("dataloader-starvation", "small batches are handed over in time",
+     diagnosis({"dataloader": 1400}, run=run(loaders=[loader(ready=4.0, deliver_us=50.0)])),
+     "info"),
+    ("dataloader-starvation", "large batches are handed over in time",
+     diagnosis({"dataloader": 2400}, run=run(loaders=[loader(ready=4.0, deliver_us=50.0)])),
+     "warning"),
+    ("dataloader-starvation", "none stood ready",
+     diagnosis({"dataloader": 1400}, run=run(loaders=[loader(ready=0.0, deliver_us=50.0)])),
+     "warning"),
 ]  # fmt: skip
 
 # (code, why, diagnosis)
@@ -80,6 +118,23 @@ SILENT = [
      diagnosis(kernel_summary=matrix(6000, 0.0), kernels=[
          kernel("triton_tem_fused_mm_0", 5900), kernel("ampere_sgemm_128x64_tn", 100)])),
     ("step-outliers", "even steps", diagnosis()),
+    ("garbage-collection", "none", diagnosis()),
+    ("garbage-collection", "a healthy amount", diagnosis({"gc": 40})),
+    ("garbage-collection", "the same, of the run", diagnosis(run=run(gc=collecting(30.0)))),
+    ("garbage-collection", "steps are not known", diagnosis(run=run(gc=collecting(None)))),
+    ("synchronous-checkpoint", "none", diagnosis()),
+    ("synchronous-checkpoint", "rare, though the trace holds one",
+     diagnosis({"checkpoint": 2500}, run=run(checkpoints=saving(3e6, 20.0)))),
+    ("python-overhead", "a GPU, where launch-bound tells of it", diagnosis({"python": 3500})),
+    ("python-overhead", "short gaps of a small model",
+     diagnosis({"python": 4500}, device=CPU, python_gaps=gaps(0, 4500))),
+    ("python-overhead", "none", diagnosis(device=CPU, python_gaps=gaps(0, 0))),
+    ("cpu-contention", "not measured", diagnosis(device=CPU, run=run(cpu=machine(None)))),
+    ("cpu-contention", "a trace file", diagnosis(device=CPU)),
+    ("cpu-contention", "a quiet machine", diagnosis(device=CPU, run=run(cpu=machine(0.004)))),
+    ("cpu-contention", "the GPU is busy all the time", diagnosis(run=run(cpu=machine(0.5)))),
+    ("cpu-contention", "all of the step waits for data",
+     diagnosis({"dataloader": 9990}, device=CPU, run=run(cpu=machine(0.5)))),
 ]  # fmt: skip
 
 

@@ -25,8 +25,8 @@ CASES = [
         "40.0 % cannot be explained, because records are missing.",
     ),
     (
-        diagnosis({"gc": 3000, "dataloader": 700}),
-        "The GPU computes 63.0 % of each 10.0 ms step; 30.0 % goes to Python garbage collection.",
+        diagnosis({"compile": 3000, "dataloader": 700}),
+        "The GPU computes 63.0 % of each 10.0 ms step; 30.0 % goes to compilation and start-up.",
     ),
     (
         diagnosis({"sync": 400, "kernel_gap": 900}),

@@ -1,0 +1,204 @@
+"""What a run's records add to the advice on its DataLoader: numbers, and where they point."""
+
+from __future__ import annotations
+
+from perfkit.model.diagnosis import Diagnosis, Evidence, Remedy
+from perfkit.model.run_facts import LoaderFacts
+from perfkit.reports.advice._rule import fact
+from perfkit.reports.format import count, plural, share, size, time_us
+
+_KEEPS_UP = 0.5  # batches are delivered in this part of the time that a step takes for one
+_COMFORTABLY = 0.8
+_STANDS_READY = 1.0
+_TORCH = "torch.utils.data.DataLoader"
+_BOUND = {
+    "cpu": "CPU-bound",
+    "io": "I/O-bound",
+    "collate": "collate-bound",
+    "worker start-up": "held up by workers that start anew",
+    "cold cache": "reading from a cold cache",
+}
+
+
+def main_loader(diagnosis: Diagnosis) -> LoaderFacts | None:
+    """The loader that the run waited for most."""
+    found = diagnosis.run.loaders if diagnosis.run else []
+    return max(found, key=lambda loader: loader.wait_share or 0.0, default=None)
+
+
+def bound_text(loader: LoaderFacts) -> str | None:
+    """Such as "CPU-bound"; None where nothing binds it."""
+    return _BOUND[loader.bound] if loader.bound else None
+
+
+def hands_over(loader: LoaderFacts | None) -> bool:
+    """Whether batches stand ready in time, so that the wait is for taking one over."""
+    if loader is None or not loader.num_workers:
+        return False
+    in_time = (loader.deliver_us or 0.0) <= _KEEPS_UP * (loader.use_us or 0.0)
+    return in_time and loader.deliver_us is not None and (loader.ready or 0.0) >= _STANDS_READY
+
+
+def loader_facts(loader: LoaderFacts) -> list[Evidence]:
+    """What the records say of this loader, first what binds it."""
+    return [
+        *([fact(f"{bound_text(loader)}: {loader.reason}")] if loader.bound else []),
+        *_pace(loader),
+        *_reads(loader),
+    ]
+
+
+def _pace(loader: LoaderFacts) -> list[Evidence]:
+    if loader.make_us is None or loader.deliver_us is None:
+        return []
+    who = plural(loader.num_workers, "worker") if loader.num_workers else "the training process"
+    collated = f", {time_us(loader.collate_us)} of it collating" if loader.collate_us else ""
+    use = f"; the step could take one every {time_us(loader.use_us)}" if loader.use_us else ""
+    ready = (
+        f"; {count(loader.ready)} stood ready when asked for" if loader.ready is not None else ""
+    )
+    said = (
+        f"over the run: a batch takes {time_us(loader.make_us)} to make{collated}; {who} can "
+        f"deliver one every {time_us(loader.deliver_us)}{use}{ready}"
+    )
+    return [fact(said, loader.deliver_us, "us/batch")]
+
+
+def _reads(loader: LoaderFacts) -> list[Evidence]:
+    if not loader.rchar_bytes:
+        return []
+    calls = f" in {count(loader.read_calls)} calls" if loader.read_calls else ""
+    stored = (
+        f", {size(loader.read_bytes)} of it from storage" if loader.read_bytes is not None else ""
+    )
+    return [
+        fact(f"a batch reads {size(loader.rchar_bytes)}{calls}{stored}", loader.rchar_bytes, "B")
+    ]
+
+
+def loader_remedy(loader: LoaderFacts, on_gpu: bool) -> Remedy | None:
+    """What the numbers point to; None where they point nowhere."""
+    if hands_over(loader):
+        return _take_over(on_gpu)
+    if loader.bound == "worker start-up":
+        return _keep_workers()
+    if loader.bound == "cold cache":
+        return _warm()
+    if not loader.num_workers and loader.make_us is not None:
+        return _give_workers(loader, on_gpu)
+    return _faster(loader)
+
+
+def _take_over(on_gpu: bool) -> Remedy:
+    unpack = ", and let pin_memory's thread unpack them" if on_gpu else ""
+    return Remedy(
+        text=(
+            "Batches stand ready in time, and the wait is for taking them over from the workers: "
+            f"return fewer and larger tensors from collate_fn{unpack}."
+        ),
+        snippet="DataLoader(dataset, ..., pin_memory=True)" if on_gpu else None,
+        applies_to=_TORCH,
+    )
+
+
+def _keep_workers() -> Remedy:
+    return Remedy(
+        text="Workers start anew for every pass over the data: keep them.",
+        snippet="DataLoader(dataset, ..., persistent_workers=True)",
+        applies_to=_TORCH,
+    )
+
+
+def _warm() -> Remedy:
+    return Remedy(
+        text=(
+            "The first reads come from storage and later ones from memory: copy the data to a "
+            "local disk before training, or read ahead (vmtouch, a first pass); judge speed only "
+            "after that."
+        )
+    )
+
+
+def _wanted(loader: LoaderFacts) -> int:
+    """Workers that suffice, no more than there are cores."""
+    needed = loader.workers_needed or 1
+    return min(needed, loader.cores) if loader.cores else needed
+
+
+def _give_workers(loader: LoaderFacts, on_gpu: bool) -> Remedy:
+    wanted, pinned = _wanted(loader), " pin_memory=True," if on_gpu else ""
+    enough = "would keep up" if wanted >= (loader.workers_needed or 1) else "is all the cores allow"
+    also = f", and {_cheaper(loader)}" if wanted < (loader.workers_needed or 1) else ""
+    return Remedy(
+        text=(
+            "Batches are made in the training process (num_workers=0): let workers make them; "
+            f"num_workers={wanted} {enough}{also}."
+        ),
+        snippet=(
+            f"DataLoader(dataset, batch_size=..., num_workers={wanted},{pinned}\n"
+            "           persistent_workers=True)"
+        ),
+        applies_to=_TORCH,
+    )
+
+
+def _faster(loader: LoaderFacts) -> Remedy | None:
+    """Workers exist: more of them where cores and numbers allow it, else cheaper batches."""
+    now, needed = loader.num_workers or 0, loader.workers_needed
+    if needed is None or not now:
+        return None
+    in_time = (loader.deliver_us or 0.0) <= _COMFORTABLY * (loader.use_us or 0.0)
+    if in_time and loader.bound != "cpu":
+        return _deeper(now)
+    if loader.cores is not None and now >= loader.cores:
+        return Remedy(text=f"More than {plural(now, 'worker')} on {plural(loader.cores, 'core')} "
+                      f"would not help: {_cheaper(loader)}.")  # fmt: skip
+    return _deeper(now) if in_time else _more_workers(loader, now, max(needed, now + 1))
+
+
+def _deeper(now: int) -> Remedy:
+    return Remedy(
+        text=(
+            f"{plural(now, 'worker')} keep up on average, so single batches are late: deepen the "
+            "queue, and look for samples or files that take much longer than the rest."
+        ),
+        snippet="DataLoader(dataset, ..., prefetch_factor=8)",
+        applies_to=_TORCH,
+    )
+
+
+def _more_workers(loader: LoaderFacts, now: int, needed: int) -> Remedy:
+    wanted = min(needed, loader.cores) if loader.cores else needed
+    enough = "would keep up" if wanted == needed else "is all the cores allow"
+    return Remedy(
+        text=(
+            f"{plural(now, 'worker')} make batches too slowly for the step: num_workers={wanted} "
+            f"{enough}; also {_cheaper(loader)}."
+        ),
+        snippet=f"DataLoader(dataset, ..., num_workers={wanted})",
+        applies_to=_TORCH,
+    )
+
+
+def _cheaper(loader: LoaderFacts) -> str:
+    if loader.bound == "collate":
+        return "make collate_fn cheaper (stack whole arrays, pad less, leave it to the device)"
+    if loader.bound == "io":
+        return (
+            "read less and in larger pieces: pack small files into shards, copy the data to a "
+            "local disk, or decode from memory"
+        )
+    return "make __getitem__ cheaper (smaller images, faster decoding, augmentation on the device)"
+
+
+def wait_fact(diagnosis: Diagnosis) -> list[Evidence]:
+    """How long steps wait for data where no profiler runs."""
+    steps = diagnosis.run.steps if diagnosis.run else None
+    if steps is None or steps.unprofiled is None:
+        return []
+    found = steps.unprofiled
+    said = (
+        f"without the profiler, {plural(found.count, 'step')} waited {share(found.data_share)} of "
+        f"their time for data, {time_us(found.data_mean_us)} each"
+    )
+    return [fact(said, found.data_share, "share")]
