@@ -5,7 +5,14 @@ from __future__ import annotations
 from string import Template
 
 from perfkit.model.diagnosis import Diagnosis
-from perfkit.reports import html_assets, html_data, html_sections, html_tables, summary
+from perfkit.reports import (
+    html_assets,
+    html_data,
+    html_run,
+    html_sections,
+    html_tables,
+    summary,
+)
 from perfkit.reports.format import count, plural, time_us
 from perfkit.reports.html_tags import Html, join, section, tag, text
 
@@ -25,7 +32,8 @@ def render(diagnosis: Diagnosis) -> str:
 
 
 def _has_charts(diagnosis: Diagnosis) -> bool:
-    return bool(diagnosis.step_rows or diagnosis.timeline)
+    steps = diagnosis.run.steps if diagnosis.run else None
+    return bool(diagnosis.step_rows or diagnosis.timeline or (steps and steps.points))
 
 
 def _body(diagnosis: Diagnosis) -> list[Html]:
@@ -34,6 +42,7 @@ def _body(diagnosis: Diagnosis) -> list[Html]:
         html_sections.tiles(diagnosis),
         html_sections.breakdown(diagnosis),
         html_sections.findings(diagnosis),
+        html_run.run(diagnosis, _chart("run-steps", "Line of step times over the run")),
         _steps(diagnosis),
         _timeline(diagnosis),
         html_tables.idle_places(diagnosis),

@@ -8,7 +8,7 @@ import hashlib
 from functools import cache
 from importlib.resources import files
 
-_SCRIPTS = ("base", "charts", "steps", "timeline", "timeline_view", "kernels", "main")
+_SCRIPTS = ("base", "charts", "steps", "run", "timeline", "timeline_view", "kernels", "main")
 
 
 @cache

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from perfkit.model.diagnosis import Diagnosis, Kernel, StepRow, Timeline, TimelineEvent
+from perfkit.model.run_facts import RunFacts
 from perfkit.reports import summary
 from perfkit.reports.format import clean
 from perfkit.reports.palette import COLORS, OTHER, idle_key
@@ -24,12 +25,28 @@ def payload(diagnosis: Diagnosis) -> dict[str, Any]:
         "colors": COLORS,
         "other": OTHER,
         "unknown": UNKNOWN,
+        "run": _run(diagnosis.run),
         "steps": _steps(diagnosis.step_rows[:MOST_STEPS]),
         "timeline": _timeline(diagnosis.timeline) if diagnosis.timeline else None,
         "kernels": [
             [clean(k.name), clean(k.kind), *map(_number, _measures(k))] for k in diagnosis.kernels
         ],
     }
+
+
+def _run(run: RunFacts | None) -> list[dict[str, Any]] | None:
+    if run is None or run.steps is None or not run.steps.points:
+        return None
+    return [
+        {
+            "step": point.step,
+            "wall": _number(point.wall_us),
+            "max": _number(point.max_us),
+            "data": _number(point.data_us),
+            "profiled": point.profiled,
+        }
+        for point in run.steps.points
+    ]
 
 
 def encoded(data: dict[str, Any]) -> str:

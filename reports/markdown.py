@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from perfkit.model.diagnosis import Diagnosis, Finding, Place
 from perfkit.reports import summary
 from perfkit.reports.format import clean, clean_lines, count, plural, share, shorten, time_us
+from perfkit.reports.run_summary import run_lines
 
 _SPECIAL = re.compile(r"([\\`*_\[\]#|~$])")
 _LINKS = re.compile(r"@(?=\w)|#(?=\d)|:(?=//)|(?<=\bwww)(?=\.)|(?<=\bGH)(?=-\d)", re.IGNORECASE)
@@ -119,8 +120,15 @@ def _facts(diagnosis: Diagnosis) -> str:
         f"perfkit {escaped(diagnosis.perfkit_version)}",
     ]
     notes = [escaped(note) for note in summary.fidelity_facts(diagnosis)]
+    run = [escaped(line) for line in run_lines(diagnosis)]
     excluded = [escaped(note) for note in summary.excluded_facts(diagnosis)]
-    return "\n".join([" · ".join(facts), *_folded("excluded step", excluded), *_noted(notes)])
+    return "\n".join(
+        [*_listed(run), " · ".join(facts), *_folded("excluded step", excluded), *_noted(notes)]
+    )
+
+
+def _listed(lines: list[str]) -> list[str]:
+    return [*(f"- {line}" for line in lines), ""] if lines else []
 
 
 def _folded(noun: str, lines: list[str]) -> list[str]:

@@ -18,6 +18,7 @@ from perfkit.reports import summary
 from perfkit.reports.format import clean, count, plural, share, time_us
 from perfkit.reports.palette import color as color_of
 from perfkit.reports.palette import glyph
+from perfkit.reports.run_summary import run_lines
 from perfkit.reports.summary import Slice
 
 _LINES = 40
@@ -182,7 +183,8 @@ def _title(console: Console, finding: Finding) -> Block:
 
 def _facts(console: Console, diagnosis: Diagnosis) -> Block:
     facts = f"{summary.step_facts(diagnosis)}; {summary.device_facts(diagnosis)}"
-    lines = _wrapped(console, facts, most=2)
+    lines = [line for said in run_lines(diagnosis) for line in _wrapped(console, said, most=1)]
+    lines += _wrapped(console, facts, most=2)
     excluded = summary.excluded_facts(diagnosis)
     if excluded:
         more = f"; + {len(excluded) - 2} more" if len(excluded) > 2 else ""

@@ -22,6 +22,7 @@ async function drawCharts() {
   if (!document.querySelector(".chart")) return;
   try {
     await loadPlotly();
+    await drawRun();
     await drawSteps();
     await drawTimeline();
     followTheme();
