@@ -26,6 +26,7 @@ from perfkit.trace.capture_folder import Recording
 from perfkit.trace.capture_records import Records
 
 _MOST_POINTS = 400
+_MUCH_LESS_WAIT = 0.05  # of the step: as much as makes a loader a warning
 Floats = NDArray[np.float64]
 
 
@@ -48,10 +49,28 @@ class Steps:
 
 def with_run(diagnosis: Diagnosis, capture: Capture) -> Diagnosis:
     """The diagnosis with what the run's records say."""
-    source = msgspec.structs.replace(diagnosis.source, format="capture")
+    run = run_facts(capture)
+    notes = [*diagnosis.fidelity.notes, *capture.notes, *_hidden_wait(run.steps)]
     return msgspec.structs.replace(
-        diagnosis, source=source, run=run_facts(capture), memory=memory(capture.records)
+        diagnosis,
+        source=msgspec.structs.replace(diagnosis.source, format="capture"),
+        fidelity=msgspec.structs.replace(diagnosis.fidelity, notes=notes),
+        run=run,
+        memory=memory(capture.records),
     )
+
+
+def _hidden_wait(steps: RunSteps | None) -> list[str]:
+    """A profiler makes steps longer, and loaders catch up meanwhile."""
+    if steps is None or steps.unprofiled is None or steps.window is None:
+        return []
+    usual, window = steps.unprofiled.data_share, steps.window.data_share
+    if usual - window < _MUCH_LESS_WAIT:
+        return []
+    return [
+        f"Without the profiler, steps wait {usual:.0%} of their time for data, in this window "
+        f"{window:.0%}: the run loses more to its input than the breakdown shows."
+    ]
 
 
 def run_facts(capture: Capture) -> RunFacts:
@@ -79,7 +98,6 @@ def run_facts(capture: Capture) -> RunFacts:
         cpu=machine,
         gc=collections(records, len(taken)),
         missing=[said for sight in (facts.collectors if facts else []) for said in sight.missing],
-        notes=list(capture.notes),
     )
 
 

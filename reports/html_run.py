@@ -13,7 +13,7 @@ from perfkit.model.run_facts import (
     RunFacts,
     StepStats,
 )
-from perfkit.reports.format import clean, count, plural, share, size, time_us
+from perfkit.reports.format import clean, count, share, size, time_us
 from perfkit.reports.html_tags import Html, code, join, section, table, tag, text
 from perfkit.reports.run_summary import overhead_text, window_text
 
@@ -203,9 +203,8 @@ def _memory_rows(memory: MemoryFacts | None) -> list[tuple[str, str]]:
 
 
 def _missing(run: RunFacts) -> Html:
-    said = [*run.notes, *run.missing]
-    if not said:
+    if not run.missing:
         return _NOTHING
-    listed = tag("ul", *(tag("li", text(line)) for line in said))
-    head = tag("summary", text(f"{plural(len(said), 'note')} on what was not recorded"))
+    listed = tag("ul", *(tag("li", text(line)) for line in run.missing))
+    head = tag("summary", text(f"What was not recorded ({count(len(run.missing))})"))
     return tag("details", head, listed)

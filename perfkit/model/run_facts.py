@@ -64,12 +64,12 @@ class RunSteps(_Noun, frozen=True, kw_only=True):
 
 
 class LoaderFacts(_Noun, frozen=True, kw_only=True):
-    """One loader. Times are means per batch; `wait_share` is of the steps' wall time,
-    and includes the waits in which iterators were made and ended.
+    """One loader; times are means per batch.
 
-    A batch takes `make_us` to make, so that its workers deliver one every `deliver_us`, while the
-    steps could take one every `use_us` if they never waited. The first batch of each worker, which
-    includes its start, does not enter. `reason` gives the numbers that `bound` rests on.
+    `wait_share` is of the steps' wall time, making and ending iterators included. A batch takes
+    `make_us` to make, so that its workers deliver one every `deliver_us`, while the steps could
+    take one every `use_us` if they never waited. The first batch of each worker, which includes
+    its start, does not enter. `reason` gives the numbers that `bound` rests on.
     """
 
     loader: int
@@ -226,4 +226,3 @@ class RunFacts(_Noun, frozen=True, kw_only=True):
     gc: GcFacts | None = None
     missing: list[str] = []
     """What collectors could not see there, each with its remedy."""
-    notes: list[str] = []

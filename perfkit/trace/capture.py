@@ -23,7 +23,7 @@ _PROFILER = "torch profiler"
 class Capture:
     """One rank of a run: the trace of one window (number `number` of `windows`, from 1), records.
 
-    `ranks` are the rank folders that the Capture holds; `notes` say what was missing or damaged.
+    `ranks` are the rank folders that the Capture holds; `notes` are sentences on what is missing.
     """
 
     path: str
@@ -149,15 +149,16 @@ def _trace(recording: Recording, chosen: RankFolder, progress: Progress | None) 
 def _notes(chosen: RankFolder, records: Records) -> list[str]:
     ended = chosen.facts.ended if chosen.facts else None
     told = {
-        "rank.json is missing or unreadable, so nothing is known of the rank's set-up": (
+        "The rank left no readable rank.json, so little is known of how it was set up.": (
             chosen.facts is None
         ),
-        "the run left no end: it goes on or was killed": chosen.facts is not None and ended is None,
-        "the run ended by an exception": ended == "exception",
-        "the run was ended by a signal": ended == "signal",
-        f"{records.newer} records are of kinds that this perfkit does not know": records.newer > 0,
-        f"{records.broken} records cannot be read": records.broken > 0,
-        f"cannot read {', '.join(records.unreadable_files)}": bool(records.unreadable_files),
+        "The run left no end: it goes on or was killed.": chosen.facts is not None
+        and ended is None,
+        "The run ended by an exception.": ended == "exception",
+        "The run was ended by a signal.": ended == "signal",
+        f"{records.newer} records are of kinds that this perfkit does not know.": records.newer > 0,
+        f"{records.broken} records cannot be read and are left out.": records.broken > 0,
+        f"Cannot read {', '.join(records.unreadable_files)}.": bool(records.unreadable_files),
     }
     return [note for note, is_so in told.items() if is_so]
 

@@ -388,3 +388,17 @@ def test_the_diagnosis_holds_the_run_and_survives_json(tmp_path: Path) -> None:
     assert found.run.missing == ["No GPU: run it on one."]
     assert (found.run.script, found.run.host, found.run.ended) == ("train.py", "node1", "finished")
     assert found.memory is not None
+
+
+def test_notes_say_what_the_breakdown_cannot_show(tmp_path: Path) -> None:
+    times = [
+        step_times([10_000.0] * 18, 4000.0),
+        step_times([15_000.0] * 10, 100.0, first=18, profiled=True),
+    ]
+    found = analyze(write_capture(tmp_path / "run", times, ended=None, ended_ns=None))
+    said = " ".join(found.fidelity.notes)
+    assert "The run left no end" in said
+    assert "steps wait 40% of their time for data, in this window 1%" in said
+    alike = analyze(write_capture(tmp_path / "alike", [*times[:1], step_times(
+        [15_000.0] * 10, 5800.0, first=18, profiled=True)]))  # fmt: skip
+    assert not any("Without the profiler" in note for note in alike.fidelity.notes)

@@ -13,7 +13,15 @@ import pytest
 from perfkit.model.diagnosis import Diagnosis, Kernel
 from perfkit.reports import format as fmt
 from perfkit.reports.html import render
-from tests.reports.diagnoses import BREAKOUT, HOSTILE, HOSTILE_NAMES, make_diagnosis, make_empty
+from tests.reports.diagnoses import (
+    BREAKOUT,
+    HOSTILE,
+    HOSTILE_NAMES,
+    make_diagnosis,
+    make_empty,
+    make_memory,
+    make_run,
+)
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the playwright package")
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -335,4 +343,13 @@ def test_numbers_read_as_in_the_other_reports(browser: Any, tmp_path: Path) -> N
     assert sorted(kernel_column(found.page, 2)) == sorted(map(fmt.time_us, times))
     assert sorted(kernel_column(found.page, 3)) == sorted(2 * list(map(fmt.share, shares)))
     assert sorted(kernel_column(found.page, 5)) == sorted(map(fmt.count, times))
+    found.page.context.close()
+
+
+def test_the_step_times_of_a_run_are_drawn(browser: Any, tmp_path: Path) -> None:
+    made = make_diagnosis(run=make_run(), memory=make_memory())
+    found = open_page(browser, written(tmp_path / "run.html", made))
+    assert found.page.locator("#run-steps .scatterlayer .trace").count() == 2
+    assert found.page.locator("#run-steps-legend li").count() == 2
+    assert (found.errors, found.requests[1:], found.dialogs) == ([], [], [])
     found.page.context.close()

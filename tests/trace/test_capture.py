@@ -135,7 +135,7 @@ def test_what_a_killed_run_leaves_is_read(tmp_path: Path) -> None:
     assert (capture.recording.first_step, capture.recording.steps) == (18, None)
     assert capture.records.of(StepTimes) == [STEPS]
     assert (capture.records.broken, capture.records.newer) == (0, 0)
-    assert any("rank.json is missing" in note for note in capture.notes)
+    assert any("no readable rank.json" in note for note in capture.notes)
 
 
 @pytest.mark.parametrize(
