@@ -30,10 +30,10 @@ _SOME_FAULTS = 1.0
 class Batches:
     """Batches that were made, by start; shapes (batches,), times in us, NaN where not measured."""
 
-    start: NDArray[np.int64]
-    worker: NDArray[np.int64]
+    start: Floats
+    worker: Floats
     """-1 in the training process."""
-    pid: NDArray[np.int64]
+    pid: Floats
     fetch: Floats
     collate: Floats
     cpu: Floats
@@ -52,9 +52,9 @@ class Batches:
             return np.array([np.nan if v is None else v for v in values], dtype=np.float64)
 
         return cls(
-            start=np.array([batch.start_ns for batch in made], dtype=np.int64),
-            worker=np.array([-1 if b.worker is None else b.worker for b in made], dtype=np.int64),
-            pid=np.array([batch.pid for batch in made], dtype=np.int64),
+            start=column("start_ns"),
+            worker=np.nan_to_num(column("worker"), nan=-1.0),
+            pid=column("pid"),
             fetch=column("fetch_us"),
             collate=column("collate_us"),
             cpu=column("cpu_us"),
@@ -105,6 +105,10 @@ def with_bound(facts: LoaderFacts, batches: Batches, host: HostFacts | None) -> 
 Found = tuple[Bound, str] | None
 
 
+def _percent(share: float) -> str:
+    return f"{share * 100:.0f} %"
+
+
 def _in_time(facts: LoaderFacts) -> bool:
     """Whether workers deliver so much faster than the steps take that making binds nothing."""
     if not facts.num_workers or facts.deliver_us is None or facts.use_us is None:
@@ -116,7 +120,7 @@ def _startup(facts: LoaderFacts) -> Found:
     share = facts.startup_share or 0.0
     if share < _MOST_OF_IT or not facts.num_workers or facts.persistent_workers:
         return None
-    text = f"{share:.0%} of all waiting begins a pass ({facts.passes} passes), as workers start"
+    text = f"{_percent(share)} of all waiting begins a pass ({facts.passes} passes): workers start"
     return "worker start-up", text
 
 
@@ -149,18 +153,20 @@ def _collate(facts: LoaderFacts) -> Found:
     if facts.collate_us is None or not facts.make_us:
         return None
     share = facts.collate_us / facts.make_us
-    return ("collate", f"collating is {share:.0%} of making a batch") if share >= 0.5 else None
+    if share < _MOST_OF_IT:
+        return None
+    return "collate", f"collating is {_percent(share)} of making a batch"
 
 
 def _making(facts: LoaderFacts, host: HostFacts | None) -> Found:
     """Computing or waiting; a thread without a core does neither, so that time is taken out."""
     if facts.cpu_share is None:
         return None
-    text = f"making a batch is {facts.cpu_share:.0%} processor time"
+    text = f"making a batch is {_percent(facts.cpu_share)} processor time"
     without = _without_core(host)
     share = min(facts.cpu_share / (1 - without), 1.0)
     if share >= _MOSTLY_COMPUTING:
-        crowd = f", and threads have no core {without:.0%} of the time"
+        crowd = f", and threads have no core {_percent(without)} of the time"
         return "cpu", text + crowd * (without >= _CROWDED)
     return ("io", f"{text}, the rest waits for files") if share <= _MOSTLY_WAITING else None
 

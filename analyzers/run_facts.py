@@ -26,6 +26,7 @@ from perfkit.trace.capture_folder import Recording
 from perfkit.trace.capture_records import Records
 
 _MOST_POINTS = 400
+_LAST_STEP = 1 << 53  # no run gets there, and numbers beyond are not exact
 _MUCH_LESS_WAIT = 0.05  # of the step: as much as makes a loader a warning
 Floats = NDArray[np.float64]
 
@@ -68,8 +69,8 @@ def _hidden_wait(steps: RunSteps | None) -> list[str]:
     if usual - window < _MUCH_LESS_WAIT:
         return []
     return [
-        f"Without the profiler, steps wait {usual:.0%} of their time for data, in this window "
-        f"{window:.0%}: the run loses more to its input than the breakdown shows."
+        f"Without the profiler, steps wait {usual * 100:.0f} % of their time for data, in this "
+        f"window {window * 100:.0f} %: the run loses more to its input than the breakdown shows."
     ]
 
 
@@ -119,6 +120,7 @@ def steps_of(records: Records) -> Steps:
         np.concatenate([block[i] for block in blocks]) if blocks else np.empty(0) for i in range(4)
     )
     good = np.isfinite(wall) & np.isfinite(data) & (wall > 0) & (data >= 0)
+    good &= np.abs(number) < _LAST_STEP
     order = np.argsort(number[good], kind="stable")
     return Steps(
         number[good][order].astype(np.int64),

@@ -32,11 +32,11 @@ def with_spans(trace: Trace, records: Records) -> Trace:
 
 def _inside(trace: Trace, spans: list[tuple[int, float]]) -> tuple[Int64s, Int64s]:
     """Starts and durations in the trace's nanoseconds of the spans that lie in it."""
-    start = np.array([begin - trace.info.base_ns for begin, _ in spans], dtype=np.int64)
-    dur = np.array([round(us * 1000) for _, us in spans], dtype=np.int64)
     first, last = int(trace.ts.min()), int(trace.end.max())
-    keep = (start >= first) & (start + dur <= last) & (dur > 0)
-    return start[keep], dur[keep]
+    found = [(begin - trace.info.base_ns, round(us * 1000)) for begin, us in spans]
+    found = [(start, dur) for start, dur in found if first <= start < start + dur <= last]
+    table = np.array(found, dtype=np.int64).reshape(-1, 2)
+    return table[:, 0], table[:, 1]
 
 
 def _with(trace: Trace, name: str, start: Int64s, dur: Int64s) -> Trace:

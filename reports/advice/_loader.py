@@ -42,7 +42,7 @@ def hands_over(loader: LoaderFacts | None) -> bool:
 def loader_facts(loader: LoaderFacts) -> list[Evidence]:
     """What the records say of this loader, first what binds it."""
     return [
-        *([fact(f"{bound_text(loader)}: {loader.reason}")] if loader.bound else []),
+        *([fact(loader.reason)] if loader.reason else []),
         *_pace(loader),
         *_reads(loader),
     ]
@@ -151,9 +151,25 @@ def _faster(loader: LoaderFacts) -> Remedy | None:
     if in_time and loader.bound != "cpu":
         return _deeper(now)
     if loader.cores is not None and now >= loader.cores:
-        return Remedy(text=f"More than {plural(now, 'worker')} on {plural(loader.cores, 'core')} "
-                      f"would not help: {_cheaper(loader)}.")  # fmt: skip
+        return _no_core_left(loader, now, loader.cores)
     return _deeper(now) if in_time else _more_workers(loader, now, max(needed, now + 1))
+
+
+def _no_core_left(loader: LoaderFacts, now: int, cores: int) -> Remedy:
+    if loader.bound == "io":
+        return Remedy(
+            text=(
+                f"{plural(now, 'worker')} wait for files most of the time: {_cheaper(loader)}. "
+                f"Workers beyond the {plural(cores, 'core')} still overlap such waits, though "
+                "PyTorch warns of them."
+            )
+        )
+    return Remedy(
+        text=(
+            f"More than {plural(now, 'worker')} on {plural(cores, 'core')} would not help: "
+            f"{_cheaper(loader)}."
+        )
+    )
 
 
 def _deeper(now: int) -> Remedy:

@@ -65,8 +65,8 @@ def _without_core(diagnosis: Diagnosis) -> float:
 
 def _split(gaps: PythonGaps) -> Evidence:
     return fact(
-        f"{time_us(gaps.long_us)} per step in {count(gaps.long_per_step)} gaps of "
-        f"{time_us(gaps.long_gap_us)} or more, {time_us(gaps.total_us - gaps.long_us)} in shorter "
+        f"{time_us(gaps.long_us)} per step in gaps of {time_us(gaps.long_gap_us)} or more "
+        f"({count(gaps.long_per_step)} a step), {time_us(gaps.total_us - gaps.long_us)} in shorter "
         "ones",
         gaps.long_us,
         "us/step",

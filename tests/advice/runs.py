@@ -30,7 +30,7 @@ def loader(**facts: Any) -> LoaderFacts:
     usual: dict[str, Any] = {
         "num_workers": 4, "cores": 16, "make_us": 80_000.0, "fetch_us": 75_000.0,
         "collate_us": 5000.0, "deliver_us": 20_000.0, "use_us": 10_000.0, "workers_needed": 8,
-        "wait_share": 0.4, "bound": "cpu", "reason": "making a batch is 97% processor time",
+        "wait_share": 0.4, "bound": "cpu", "reason": "making a batch is 97 % processor time",
     }  # fmt: skip
     return LoaderFacts(loader=0, **(usual | facts))
 

@@ -72,7 +72,7 @@ def test_the_numbers_choose_the_remedy(
 def test_the_title_and_the_first_evidence_say_what_binds(bound: str, word: str) -> None:
     found = starved(bound=bound)
     assert word in found.title
-    assert "97% processor time" in found.evidence[0].text
+    assert "97 % processor time" in found.evidence[0].text
 
 
 def test_evidence_gives_the_numbers_of_the_run() -> None:

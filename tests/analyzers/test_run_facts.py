@@ -398,7 +398,7 @@ def test_notes_say_what_the_breakdown_cannot_show(tmp_path: Path) -> None:
     found = analyze(write_capture(tmp_path / "run", times, ended=None, ended_ns=None))
     said = " ".join(found.fidelity.notes)
     assert "The run left no end" in said
-    assert "steps wait 40% of their time for data, in this window 1%" in said
+    assert "steps wait 40 % of their time for data, in this window 1 %" in said
     alike = analyze(write_capture(tmp_path / "alike", [*times[:1], step_times(
         [15_000.0] * 10, 5800.0, first=18, profiled=True)]))  # fmt: skip
     assert not any("Without the profiler" in note for note in alike.fidelity.notes)

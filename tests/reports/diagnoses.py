@@ -561,7 +561,7 @@ def make_run(**changes: Any) -> RunFacts:
                         batches=1200, wait_us=56e3, wait_share=0.35, ready=0.2, make_us=8e5,
                         fetch_us=7e5, collate_us=1e5, cpu_share=0.97, rchar_bytes=3.2e7,
                         read_calls=256.0, deliver_us=2e5, use_us=1e5, workers_needed=8,
-                        bound="cpu", reason="making a batch is 97% processor time"),
+                        bound="cpu", reason="making a batch is 97 % processor time"),
         ],
         file_systems=[
             FileSystemFacts(role="dataset", path=HOSTILE, kind="lustre", mount="/scratch <b>*",

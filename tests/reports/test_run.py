@@ -79,7 +79,7 @@ def test_markdown_lists_the_lines_escaped(recorded: Diagnosis) -> None:
         "profiled window (+12 %)",
         "The first step took 4.00 s",
         "workers that would suffice",
-        "cpu: making a batch is 97% processor time",
+        "cpu: making a batch is 97 % processor time",
         "1,281,167+",
         "stripe_count 1",
         "HwThermalSlowdown 40.0 % (error)",
