@@ -18,6 +18,11 @@ from perfkit.reports.html_tags import Html, code, join, section, table, tag, tex
 from perfkit.reports.run_summary import overhead_text, window_text
 
 _NOTHING = Html("")
+_ENDED = {
+    "finished": "finished",
+    "exception": "ended by an exception",
+    "signal": "was ended by a signal",
+}
 Rows = Sequence[tuple[str, str]]
 
 
@@ -43,11 +48,11 @@ def run(diagnosis: Diagnosis, chart: Html) -> Html:
 
 
 def _about(run: RunFacts) -> str:
-    ended = f" The run ended by: {clean(run.ended)}." if run.ended else " It left no end."
-    length = f" It took {time_us(run.duration_us)}." if run.duration_us else ""
+    ended = _ENDED.get(run.ended or "", "left no end")
+    length = f" after {time_us(run.duration_us)}" if run.duration_us else ""
     where = f" on {clean(run.host)}" if run.host else ""
     rank = f"Rank {run.rank} of {run.world_size or run.ranks}{where}"
-    return f"{rank}; {window_text(run)}.{ended}{length}"
+    return f"{rank}; {window_text(run)}. The run {ended}{length}."
 
 
 def _steps(run: RunFacts) -> Html:

@@ -77,6 +77,7 @@ def test_markdown_lists_the_lines_escaped(recorded: Diagnosis) -> None:
     [
         "window 2 of 3, steps 100 to 119, for a slow step",
         "profiled window (+12 %)",
+        "The run finished after 200.0 s.",
         "The first step took 4.00 s",
         "workers that would suffice",
         "cpu: making a batch is 97 % processor time",
