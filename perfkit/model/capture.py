@@ -202,7 +202,11 @@ class CheckpointWrite(_Noun, frozen=True, kw_only=True, tag="checkpoint"):
 
 
 class GpuSample(_Noun, frozen=True, kw_only=True, tag="gpu"):
-    """One NVML sample of one GPU; `device` is the CUDA index where it is known."""
+    """One NVML sample of one GPU; `device` is the CUDA index where it is known.
+
+    Utilizations are shares, 0 to 1; energy and bytes are counters, ECC errors those since the
+    driver was loaded. Of a MIG slice there is only its memory and what its board has in common.
+    """
 
     t_ns: int
     device: int
@@ -234,12 +238,18 @@ class GpuFault(_Noun, frozen=True, kw_only=True, tag="xid"):
 
 
 class MemoryStep(_Noun, frozen=True, kw_only=True, tag="memory"):
-    """The caching allocator after a step; peaks are those of the step, by phase where known."""
+    """The caching allocator of the current GPU after a step.
+
+    Peaks are the highest so far (since the run began, or the user reset them), for resetting them
+    would change what the user reads. Where `peak_rose` is set the peak was reached since the
+    record before, mostly in this step. The other numbers count since the process began.
+    """
 
     step: int
     allocated_bytes: int
     reserved_bytes: int
     peak_allocated_bytes: int
+    peak_rose: bool = False
     peak_reserved_bytes: int | None = None
     inactive_split_bytes: int | None = None
     retries: int | None = None
@@ -253,7 +263,9 @@ class HostSample(_Noun, frozen=True, kw_only=True, tag="host"):
     """The training process on its machine: counters since the process began.
 
     `run_delay_us` is the time its main thread was ready to run and had no core
-    (/proc/self/schedstat); `load` the machine's runnable tasks.
+    (schedstat); `load` the whole machine's tasks that run or want to, over the last minute; `cores`
+    those this process may use, so that the two compare only on a machine it has to itself.
+    `machine_cores` are all of the machine's.
     """
 
     t_ns: int
@@ -263,6 +275,7 @@ class HostSample(_Noun, frozen=True, kw_only=True, tag="host"):
     major_faults: int | None = None
     load: float | None = None
     cores: int | None = None
+    machine_cores: int | None = None
     rss_bytes: int | None = None
 
 
