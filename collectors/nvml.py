@@ -106,7 +106,7 @@ class Nvml:
     def step(self, step: int) -> None:
         """Ask torch, until it says, which GPUs it uses."""
         if self._used is None and self._thread is not None:
-            self._used = used_by_torch()
+            self._used = attempt("Asking torch which GPUs it uses", used_by_torch)
 
     def stop(self) -> None:
         """Take a last sample; a thread that hangs in the driver is left behind."""

@@ -242,6 +242,19 @@ def test_a_torch_without_uuids_goes_by_number(
     assert {(s.device, s.uuid) for s in collect(tmp_path, steps=2)} == {(1, B)}
 
 
+def test_a_torch_that_cannot_say_leaves_the_local_rank(
+    install: Install, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fails(device: int) -> dict[str, Any]:
+        raise RuntimeError("this allocator does not count")
+
+    install(h100(A), h100(B))
+    torch = fake_torch()
+    torch.cuda.memory.memory_stats_as_nested_dict = fails
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    assert {s.uuid for s in collect(tmp_path, steps=2, local_rank=1)} == {B}
+
+
 @pytest.mark.parametrize("named", [True, False])
 def test_a_mig_slice_has_its_memory_and_what_its_board_shares(
     install: Install, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, named: bool
