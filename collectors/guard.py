@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
@@ -42,3 +43,8 @@ def guarded(what: str) -> Callable[[Callable[P, R]], Callable[P, R | None]]:
         return call
 
     return decorate
+
+
+def disabled() -> bool:
+    """Whether the user has switched perfkit off (PERFKIT_DISABLE=1)."""
+    return os.environ.get("PERFKIT_DISABLE", "").lower() not in ("", "0", "false", "no")

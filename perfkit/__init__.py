@@ -4,16 +4,20 @@ from typing import TYPE_CHECKING
 
 from perfkit.version import __version__
 
-__all__ = ["PerfkitError", "__version__", "analyze", "open_trace"]
+__all__ = ["PerfkitError", "__version__", "analyze", "annotate", "open_trace", "profile"]
 
 if TYPE_CHECKING:
     from perfkit.api import analyze
+    from perfkit.collectors.profile import profile
+    from perfkit.collectors.ranges import annotate
     from perfkit.errors import PerfkitError
     from perfkit.trace import open_trace
 
 _HOME = {
     "analyze": "perfkit.api",
     "open_trace": "perfkit.trace",
+    "profile": "perfkit.collectors.profile",
+    "annotate": "perfkit.collectors.ranges",
     "PerfkitError": "perfkit.errors",
 }
 

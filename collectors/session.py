@@ -1,0 +1,244 @@
+"""One run on one rank: its steps, and the collectors that watch them."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from perfkit.collectors import watchers
+from perfkit.collectors.folder import CaptureFolder
+from perfkit.collectors.guard import attempt, say_once
+from perfkit.collectors.phases import Phases
+from perfkit.collectors.protocol import Collector, Run
+from perfkit.collectors.step_clock import StepClock
+from perfkit.collectors.torch_profiler import TorchProfiler
+from perfkit.collectors.trigger import SignalTrigger
+from perfkit.model.capture import Schedule, Window
+
+Marker = Literal["dataloader", "optimizer", "decorator", "steps()", "step()"]
+Ended = Literal["finished", "exception", "signal"]
+_STRENGTH: dict[Marker, int] = {
+    "dataloader": 0,
+    "optimizer": 1,
+    "decorator": 2,
+    "steps()": 2,
+    "step()": 2,
+}
+_TRIGGERED_WINDOWS = 3
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user chose for a run; `ranks` are those that open profiled windows (None: all)."""
+
+    folder: Path
+    schedule: Schedule = field(default_factory=Schedule)
+    ranks: Sequence[int] | None = None
+    record_shapes: bool = False
+    with_stack: bool = False
+    memory_snapshot: bool = False
+    watch: bool = True
+
+
+class Session:
+    """Drives every collector; what fails in one is said once and ends with it.
+
+    The strongest marker of steps that the run has shown counts: the user's own, else optimizer
+    steps (so that accumulated gradients are one step), else batches.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._marker: Marker | None = None
+        self._optimizer: int | None = None
+        self._step = 0
+        self._triggers = _TRIGGERED_WINDOWS if options.watch else 0
+        self._collectors: list[Collector] = []
+        self.active = False
+        self.inside = False
+        """Whether a decorated step runs: one inside of it is a part of it."""
+        self.phases = Phases(self._optimizer_stepped, self._batch_wanted)
+        self._clock = StepClock(self.phases.take_data_ns)
+        self._profiler = TorchProfiler(options.schedule, self._window_ended)
+
+    def start(self) -> None:
+        """Make the folder and start the collectors; a run that cannot write is left alone."""
+        ranks = list(self._options.ranks) if self._options.ranks is not None else None
+        try:
+            self._folder = CaptureFolder(self._options.folder, self._options.schedule, ranks)
+        except OSError as error:
+            say_once(
+                f"nothing is collected, for {self._options.folder} cannot be written"
+                f" ({error.strerror}): choose a folder you may write to."
+            )
+            return
+        self.active = True
+        rank = self._folder.facts.rank
+        self._collectors = [self._clock, *watchers(), SignalTrigger(self._profiler.request)]
+        if ranks is None or rank in ranks:
+            self._collectors.append(self._profiler)
+        attempt("Hooking into torch", self.phases.install)
+        self._collectors = self._each("start", self._run())
+        self._tell()
+        atexit.register(self.stop)
+
+    def begin(self, marker: Marker) -> None:
+        """A step begins here, where the run has shown none yet; on the training thread."""
+        if self.active and self._outranks(marker):
+            self.phases.thread = threading.get_ident()
+            self._take(marker)
+
+    def begin_anew(self, marker: Marker) -> None:
+        """A step begins here; what ran since the last one ended belongs to none."""
+        self.begin(marker)
+        if self.active and self.phases.is_training_thread():
+            self._clock.restart(self._step)
+
+    def step(self, marker: Marker) -> None:
+        """A step has ended, and the next one begins."""
+        if not self.active or not self.phases.is_training_thread():
+            return
+        if self._outranks(marker):
+            self._take(marker)
+        elif self._marker is not None and _STRENGTH[marker] == _STRENGTH[self._marker]:
+            self._end_step()
+
+    def enter_step(self) -> None:
+        """A decorated call begins."""
+        self.inside = True
+        self.begin("decorator")
+        if self.active and self.phases.current is None and self.phases.is_training_thread():
+            self.phases.enter("forward")
+
+    def leave_step(self, *, completed: bool) -> None:
+        """A decorated call ends, which is a step if it did not raise."""
+        self.inside = False
+        if completed:
+            self.step("decorator")
+
+    def stop(self, ended: Ended | None = None) -> None:
+        """Finish every file. Only the first call does anything, and only in the run's process."""
+        if not self.active:
+            return
+        self.active = False
+        atexit.unregister(self.stop)
+        attempt("Closing a range", self.phases.enter, None)
+        self._tell()
+        self._collectors.reverse()
+        self._each("stop")
+        attempt("Undoing hooks", self.phases.remove)
+        ended = ended or ("exception" if hasattr(sys, "last_value") else "finished")
+        attempt("The facts of the run", self._folder.update, ended=ended, ended_ns=time.time_ns())
+
+    def abandon(self) -> None:
+        """This is a forked child, and the run is its parent's."""
+        self.active = False
+        self.phases.thread = -1
+
+    def _run(self) -> Run:
+        facts = self._folder.facts
+        return Run(
+            folder=self._folder.path,
+            rank=facts.rank,
+            world_size=facts.world_size,
+            local_rank=facts.local_rank,
+            record_shapes=self._options.record_shapes,
+            with_stack=self._options.with_stack,
+            memory_snapshot=self._options.memory_snapshot,
+            phase=lambda: self.phases.current,
+            waiting=self.phases.waiting,
+        )
+
+    def _each(self, method: str, *args: object) -> list[Collector]:
+        """Call a method of every collector; those that did not fail."""
+        return [c for c in self._collectors if self._works(c, method, *args)]
+
+    def _works(self, collector: Collector, method: str, *args: object) -> bool:
+        try:
+            getattr(collector, method)(*args)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            say_once(f"the collector of {collector.name} failed and is left out ({reason}).")
+            if method != "stop":
+                self._works(collector, "stop")
+            return False
+        return True
+
+    def _outranks(self, marker: Marker) -> bool:
+        return self._marker is None or _STRENGTH[marker] > _STRENGTH[self._marker]
+
+    def _take(self, marker: Marker) -> None:
+        """Steps are marked so from here on, and one begins."""
+        self._marker = marker
+        self._clock.forget(self._step)
+
+    def _end_step(self) -> None:
+        step, self._step = self._step, self._step + 1
+        if self.phases.current is not None:
+            self.phases.enter(None)
+        was_recording = self._profiler.recording
+        for collector in self._collectors:
+            if not self._works(collector, "step", step):
+                self._collectors = [c for c in self._collectors if c is not collector]
+        self._clock.profiled = self._profiler.recording
+        if was_recording and not self._profiler.recording:
+            self._clock.restart(self._step)  # exporting is perfkit's time, not the next step's
+        elif self._triggers:
+            self._watch()
+
+    def _watch(self) -> None:
+        found = self._clock.watch.take()
+        if found is not None:
+            self._triggers -= 1
+            self._profiler.request(found)
+
+    def _optimizer_stepped(self, optimizer: int) -> None:
+        self._optimizer = self._optimizer or optimizer
+        if optimizer == self._optimizer:
+            self.step("optimizer")
+
+    def _batch_wanted(self) -> None:
+        self.step("dataloader")
+
+    def _window_ended(self, window: Window) -> None:
+        self._folder.add_window(window)
+
+    def _tell(self) -> None:
+        """Write what each collector sees, and how steps are marked."""
+        sights = [attempt(f"Asking {c.name}", c.sight) for c in self._collectors]
+        seen = [sight for sight in sights if sight is not None]
+        attempt("rank.json", self._folder.update, step_marker=self._marker, collectors=seen)
+
+
+_current: Session | None = None
+
+
+def current() -> Session | None:
+    """The session that runs in this process."""
+    return _current if _current is not None and _current.active else None
+
+
+def begin_session(options: Options) -> Session:
+    """Start one, or join the one that runs: a process has one Capture."""
+    global _current  # noqa: PLW0603
+    running = current()
+    if running is not None:
+        return running
+    session = _current = Session(options)
+    attempt("Starting", session.start)
+    return session
+
+
+def _in_forked_child() -> None:
+    if _current is not None:
+        _current.abandon()
+
+
+os.register_at_fork(after_in_child=_in_forked_child)
