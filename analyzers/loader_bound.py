@@ -24,6 +24,7 @@ _FALLEN_TO = 0.25  # storage reads, last third of the batches against the first
 _FASTER_TO = 0.7  # fetch time, the same
 _SOME_BYTES = 65_536  # a batch: below it the first third did not read from storage either
 _SOME_FAULTS = 1.0
+_FEW_BYTES = 4096  # read a batch, caches included: no sample that has a file is smaller
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,17 @@ def _making(facts: LoaderFacts, host: HostFacts | None) -> Found:
     if share >= _MOSTLY_COMPUTING:
         crowd = f", and threads have no core {_percent(without)} of the time"
         return "cpu", text + crowd * (without >= _CROWDED)
-    return ("io", f"{text}, the rest waits for files") if share <= _MOSTLY_WAITING else None
+    if share > _MOSTLY_WAITING:
+        return None
+    if _reads_no_files(facts):
+        return "waiting", f"{text}, the rest waits, and not for files: it reads next to none"
+    return "io", f"{text}, the rest waits for files"
+
+
+def _reads_no_files(facts: LoaderFacts) -> bool:
+    if facts.rchar_bytes is None:
+        return False
+    return facts.rchar_bytes < _FEW_BYTES and (facts.major_faults or 0.0) < _SOME_FAULTS
 
 
 def _without_core(host: HostFacts | None) -> float:

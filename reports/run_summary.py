@@ -14,7 +14,12 @@ _REASONS = {
 }
 _LITTLE_OVERHEAD = 0.005
 _ROLES = {"dataset": "data", "checkpoint": "checkpoints", "capture": "records"}
-_BOUND = {"cpu": "CPU-bound", "io": "I/O-bound", "collate": "collate-bound"}
+_BOUND = {
+    "cpu": "CPU-bound",
+    "io": "I/O-bound",
+    "waiting": "waiting, not for files",
+    "collate": "collate-bound",
+}
 
 
 def run_lines(diagnosis: Diagnosis) -> list[str]:

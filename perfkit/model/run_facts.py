@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
-Bound = Literal["cpu", "io", "collate", "worker start-up", "cold cache"]
+Bound = Literal["cpu", "io", "waiting", "collate", "worker start-up", "cold cache"]
 Judgement = Literal["ok", "config", "warn", "error"]
 
 

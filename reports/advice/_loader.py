@@ -14,6 +14,7 @@ _TORCH = "torch.utils.data.DataLoader"
 _BOUND = {
     "cpu": "CPU-bound",
     "io": "I/O-bound",
+    "waiting": "waiting for something else than files",
     "collate": "collate-bound",
     "worker start-up": "held up by workers that start anew",
     "cold cache": "reading from a cold cache",
@@ -156,10 +157,11 @@ def _faster(loader: LoaderFacts) -> Remedy | None:
 
 
 def _no_core_left(loader: LoaderFacts, now: int, cores: int) -> Remedy:
-    if loader.bound == "io":
+    if loader.bound in ("io", "waiting"):
+        what = "for files " if loader.bound == "io" else ""
         return Remedy(
             text=(
-                f"{plural(now, 'worker')} wait for files most of the time: {_cheaper(loader)}. "
+                f"{plural(now, 'worker')} wait {what}most of the time: {_cheaper(loader)}. "
                 f"Workers beyond the {plural(cores, 'core')} still overlap such waits, though "
                 "PyTorch warns of them."
             )
@@ -203,6 +205,10 @@ def _cheaper(loader: LoaderFacts) -> str:
         return (
             "read less and in larger pieces: pack small files into shards, copy the data to a "
             "local disk, or decode from memory"
+        )
+    if loader.bound == "waiting":
+        return (
+            "find what __getitem__ waits for (a server, a lock, a sleep) and ask for more at once"
         )
     return "make __getitem__ cheaper (smaller images, faster decoding, augmentation on the device)"
 

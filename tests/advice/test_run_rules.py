@@ -42,6 +42,7 @@ REMEDIES: list[tuple[str, dict[str, Any], str, str]] = [
     ("no workers, few cores", {"num_workers": 0, "deliver_us": 80_000.0, "cores": 2},
      "num_workers=2 is all the cores allow, and make __getitem__ cheaper", "num_workers=2"),
     ("files", {"bound": "io"}, "pack small files", "num_workers=8"),
+    ("a lock", {"bound": "waiting", "cores": 4}, "find what __getitem__ waits for", ""),
     ("files, all cores in use", {"bound": "io", "cores": 4}, "copy the data to a local disk", ""),
     ("collation", {"bound": "collate"}, "make collate_fn cheaper", "num_workers=8"),
     ("start-up", {"bound": "worker start-up"}, "keep them", "persistent_workers=True"),

@@ -187,6 +187,10 @@ CROWDED = HostFacts(samples=9, duration_us=1e7, run_delay_share=0.5, cores=2)
 CASES: list[tuple[str, str | None, list[msgspec.Struct], dict[str, Any]]] = [
     ("processor time", "cpu", [info(), *WAITS, *map(made, range(STEPS))], {}),
     ("waits", "io", [info(), *WAITS, *(made(i, cpu=2000) for i in range(STEPS))], {}),
+    ("waits, not for files", "waiting",
+     [info(), *WAITS, *(made(i, cpu=2000, rchar=100) for i in range(STEPS))], {}),
+    ("waits for mapped files", "io",
+     [info(), *WAITS, *(made(i, cpu=2000, rchar=100, major_faults=9) for i in range(STEPS))], {}),
     ("collation", "collate", [info(), *WAITS, *(made(i, collate=25e3) for i in range(STEPS))], {}),
     ("neither", None, [info(), *WAITS, *(made(i, cpu=10_500) for i in range(STEPS))], {}),
     ("no core", "cpu", [info(), *WAITS, *(made(i, cpu=8000) for i in range(STEPS))],
