@@ -97,7 +97,7 @@ def with_bound(facts: LoaderFacts, batches: Batches, host: HostFacts | None) -> 
         return facts
     found = _startup(facts) or _cold_cache(batches.steady)
     if found is None and not _in_time(facts):
-        found = _collate(facts) or _making(facts, host)
+        found = _collate(facts) or _making(facts, batches.steady, host)
     if found is None:
         return facts
     return msgspec.structs.replace(facts, bound=found[0], reason=found[1])
@@ -159,7 +159,7 @@ def _collate(facts: LoaderFacts) -> Found:
     return "collate", f"collating is {_percent(share)} of making a batch"
 
 
-def _making(facts: LoaderFacts, host: HostFacts | None) -> Found:
+def _making(facts: LoaderFacts, batches: Batches, host: HostFacts | None) -> Found:
     """Computing or waiting; a thread without a core does neither, so that time is taken out."""
     if facts.cpu_share is None:
         return None
@@ -171,15 +171,17 @@ def _making(facts: LoaderFacts, host: HostFacts | None) -> Found:
         return "cpu", text + crowd * (without >= _CROWDED)
     if share > _MOSTLY_WAITING:
         return None
-    if _reads_no_files(facts):
-        return "waiting", f"{text}, the rest waits, and not for files: it reads next to none"
+    if _reads_no_files(batches):
+        return "waiting", f"{text}, the rest waits, and not for files: most read none"
     return "io", f"{text}, the rest waits for files"
 
 
-def _reads_no_files(facts: LoaderFacts) -> bool:
-    if facts.rchar_bytes is None:
+def _reads_no_files(batches: Batches) -> bool:
+    """Whether most of the making was of batches that read nothing worth the name."""
+    if np.isnan(batches.rchar).all():
         return False
-    return facts.rchar_bytes < _FEW_BYTES and (facts.major_faults or 0.0) < _SOME_FAULTS
+    bare = (batches.rchar < _FEW_BYTES) & ~(batches.faults >= _SOME_FAULTS)
+    return float(batches.make[bare].sum()) > _MOST_OF_IT * float(batches.make.sum())
 
 
 def _without_core(host: HostFacts | None) -> float:
