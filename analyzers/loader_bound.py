@@ -190,5 +190,6 @@ def _without_core(host: HostFacts | None) -> float:
         return 0.0
     if host.run_delay_share is not None:
         return min(host.run_delay_share, _MOST_WITHOUT)
-    crowd = host.load / host.cores if host.load is not None and host.cores else 0.0
+    cores = host.machine_cores or host.cores
+    crowd = host.load / cores if host.load is not None and cores else 0.0
     return min(max(1 - 1 / crowd, 0.0), _MOST_WITHOUT) if crowd > 1 else 0.0

@@ -47,7 +47,7 @@ def _gpu(device: int, samples: list[GpuSample], xids: list[int]) -> GpuFacts:
     return GpuFacts(
         device=device,
         samples=len(samples),
-        utilization=_utilization(samples),
+        utilization=_mean(s.utilization for s in samples),
         memory_used_max_bytes=max(_known(s.memory_used_bytes for s in samples), default=None),
         power_w=_mean(s.power_w for s in samples),
         sm_clock_mhz=_mean(clocks),
@@ -57,13 +57,6 @@ def _gpu(device: int, samples: list[GpuSample], xids: list[int]) -> GpuFacts:
         xids=xids,
         ecc_uncorrected=max(errors) - min(errors) if errors else None,
     )
-
-
-def _utilization(samples: list[GpuSample]) -> float | None:
-    """A share; NVML itself counts in percent."""
-    values = _known(s.utilization for s in samples)
-    mean = _mean(values)
-    return mean / 100 if mean is not None and max(values) > 1 else mean
 
 
 def _reasons(samples: list[GpuSample]) -> list[ClockReason]:
@@ -110,6 +103,7 @@ def host(records: Records) -> HostFacts | None:
         major_faults_per_s=per_s(lambda s: s.major_faults),
         load=_mean(s.load for s in samples),
         cores=max(_known(s.cores for s in samples), default=None),
+        machine_cores=max(_known(s.machine_cores for s in samples), default=None),
         rss_max_bytes=max(_known(s.rss_bytes for s in samples), default=None),
     )
 

@@ -188,6 +188,7 @@ class HostFacts(_Noun, frozen=True, kw_only=True):
     major_faults_per_s: float | None = None
     load: float | None = None
     cores: int | None = None
+    machine_cores: int | None = None
     rss_max_bytes: int | None = None
 
 

@@ -78,9 +78,10 @@ def _told_as_input(diagnosis: Diagnosis) -> bool:
 def _facts(host: HostFacts, crowd: LoaderFacts | None) -> list[Evidence]:
     waited = share(host.run_delay_share)
     found = [fact(f"{waited} of the time in the queue for a core", host.run_delay_share, "share")]
-    if host.load is not None and host.cores:
-        said = f"{count(host.load)} tasks want to run on {plural(host.cores, 'core')}"
-        found.append(fact(said, host.load / host.cores, "tasks/core"))
+    machine = host.machine_cores or host.cores
+    if host.load is not None and machine:
+        said = f"{count(host.load)} tasks want to run on the machine's {plural(machine, 'core')}"
+        found.append(fact(said, host.load / machine, "tasks/core"))
     if host.involuntary_switches_per_s is not None:
         rate = host.involuntary_switches_per_s
         said = f"it is taken off its core {count(rate)} times a second"

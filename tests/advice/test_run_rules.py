@@ -178,7 +178,7 @@ def test_other_processes_on_the_cores(tmp_path: Path) -> None:
     found = of_cpu(tmp_path, [], *busy)
     assert warned(found) == ["cpu-contention"]
     assert found.findings[0].cost_share == pytest.approx(0.6)
-    assert "5 tasks want to run on 2 cores" in found.findings[0].evidence[1].text
+    assert "5 tasks want to run on the machine's 2 cores" in found.findings[0].evidence[1].text
 
 
 def test_records_alone_show_collections_and_checkpoints(tmp_path: Path) -> None:

@@ -262,11 +262,6 @@ def test_gpu_samples_are_means_extremes_and_shares() -> None:
     assert (second.device, second.utilization, second.reasons) == (1, None, [])
 
 
-def test_percent_becomes_a_share() -> None:
-    (found,) = gpus(records(*(sample(i, utilization=80.0) for i in range(3))))
-    assert found.utilization == pytest.approx(0.8)
-
-
 @pytest.mark.parametrize(
     ("bits", "clock", "name", "judgement"),
     [
