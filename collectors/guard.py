@@ -27,8 +27,7 @@ def attempt(what: str, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) 
     try:
         return call(*args, **kwargs)
     except Exception as error:
-        say_once(f"{what} failed and is left out ({type(error).__name__}: {error}).")
-        log.debug("perfkit: %s", what, exc_info=True)
+        _say_failed(what, error)
         return None
 
 
@@ -38,11 +37,20 @@ def guarded(what: str) -> Callable[[Callable[P, R]], Callable[P, R | None]]:
     def decorate(hook: Callable[P, R]) -> Callable[P, R | None]:
         @functools.wraps(hook)
         def call(*args: P.args, **kwargs: P.kwargs) -> R | None:
-            return attempt(what, hook, *args, **kwargs)
+            try:
+                return hook(*args, **kwargs)
+            except Exception as error:
+                _say_failed(what, error)
+                return None
 
         return call
 
     return decorate
+
+
+def _say_failed(what: str, error: Exception) -> None:
+    say_once(f"{what} failed and is left out ({type(error).__name__}: {error}).")
+    log.debug("perfkit: %s", what, exc_info=True)
 
 
 def disabled() -> bool:

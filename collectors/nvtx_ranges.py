@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 from perfkit.model.capture import Sight
@@ -15,7 +16,6 @@ class Nvtx:
     name = "nvtx"
 
     def __init__(self) -> None:
-        self._domain: Any = None
         self._attributes: dict[str, Any] = {}
 
     def sight(self) -> Sight:
@@ -29,11 +29,20 @@ class Nvtx:
             return Sight(collector=self.name, active=False, missing=missing)
         return Sight(collector=self.name, active=True, sees=["phases as NVTX ranges"])
 
+    @cached_property
+    def _domain(self) -> Any:
+        """The domain, or None where no tool listens to it."""
+        domain = _domain()
+        return None if type(domain).__name__ == "DummyDomain" else domain
+
+    @cached_property
+    def listens(self) -> bool:
+        """Whether a tool does; it cannot attach later."""
+        return self._domain is not None
+
     def open(self, name: str) -> Any:
         """Begin a range; give what it returns to `close`. None where nobody listens."""
-        if self._domain is None:
-            self._domain = _listening() or False
-        if self._domain is False:
+        if not self.listens:
             return None
         if name not in self._attributes:
             self._attributes[name] = self._domain.get_event_attributes(message=name)
@@ -51,9 +60,3 @@ def _domain() -> Any:
     except ImportError:
         return None
     return nvtx.get_domain(_DOMAIN)
-
-
-def _listening() -> Any:
-    """The domain, or None where no tool listens to it."""
-    domain = _domain()
-    return None if type(domain).__name__ == "DummyDomain" else domain

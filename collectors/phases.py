@@ -12,7 +12,7 @@ from typing import Any
 
 from perfkit.collectors.guard import guarded
 from perfkit.collectors.patches import Patches
-from perfkit.collectors.ranges import Handle, close_range, open_range
+from perfkit.collectors.ranges import Handle, close_range, listening, open_range
 
 
 class Phases:
@@ -57,7 +57,7 @@ class Phases:
         if self._range is not None:
             close_range(self._range)
         self.current = phase
-        self._range = open_range(f"perfkit::{phase}") if phase else None
+        self._range = open_range(f"perfkit::{phase}") if phase and listening() else None
 
     def waiting(self) -> _Wait:
         """A context manager around the wait for a batch; nested ones count once."""

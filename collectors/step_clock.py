@@ -16,7 +16,8 @@ _BLOCK_STEPS = 512
 _BLOCK_NS = 1_000_000_000
 _BASELINE_STEPS = 200
 _RECENT_STEPS = 32
-_JUDGED_EVERY = 16
+_JUDGED_STEPS, _JUDGED_US = 16, 1e6
+"""Recent steps are judged after so many and so long."""
 _SPIKE = 1.5
 """A slow step takes this many times the baseline's median."""
 _SPIKES = 3
@@ -124,7 +125,7 @@ class Watch:
     def __init__(self) -> None:
         self._baseline: deque[float] = deque(maxlen=_BASELINE_STEPS)
         self._recent: deque[float] = deque(maxlen=_RECENT_STEPS)
-        self._since = 0
+        self._since, self._since_us = 0, 0.0
         self._found: Slowdown | None = None
 
     def add(self, wall_us: float) -> None:
@@ -133,8 +134,10 @@ class Watch:
             self._baseline.append(self._recent[0])
         self._recent.append(wall_us)
         self._since += 1
-        if self._since >= _JUDGED_EVERY and len(self._baseline) >= _BASELINE_STEPS // 2:
-            self._since = 0
+        self._since_us += wall_us
+        due = self._since >= _JUDGED_STEPS and self._since_us >= _JUDGED_US
+        if due and len(self._baseline) >= _BASELINE_STEPS // 2:
+            self._since, self._since_us = 0, 0.0
             self._found = self._found or self._judge()
 
     def take(self) -> Slowdown | None:
