@@ -17,6 +17,7 @@ import numpy as np
 
 from perfkit.analyzers.gpu import GpuWork
 from perfkit.analyzers.host import Host
+from perfkit.analyzers.intervals import spans
 from perfkit.analyzers.names import matching
 from perfkit.analyzers.steps import Windows
 from perfkit.model.cause import CODE, Cause
@@ -60,7 +61,7 @@ def blockers(host: Host, work: GpuWork, threads: list[int]) -> Blockers:
     """The blocking calls of the launching threads."""
     keep = np.isin(host.cause, [CODE[c] for c in BLOCKING]) & np.isin(host.thread, threads)
     rows, cause = host.rows[keep], host.cause[keep]
-    start, end = host.trace.ts[rows], host.trace.end[rows]
+    start, end = spans(host.trace, rows)
     # A blocking copy's own transfer is no wait for earlier work.
     waited = np.where(
         cause == CODE[Cause.COPY],
@@ -74,7 +75,7 @@ def blockers(host: Host, work: GpuWork, threads: list[int]) -> Blockers:
 
 def _losses(host: Host) -> Int64s:
     waits = host.rows[matching(host.trace, _WORKERS)[host.trace.name[host.rows]]]
-    return host.trace.end[waits[host.trace.dur[waits] > _READY_NS]]
+    return spans(host.trace, waits[host.trace.dur[waits] > _READY_NS])[1]
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import re
 import numpy as np
 
 from perfkit.analyzers.gpu import GpuWork
+from perfkit.analyzers.intervals import spans
 from perfkit.analyzers.launches import Launches
 from perfkit.analyzers.names import matching
 from perfkit.model.cause import CODE, Cause
@@ -27,7 +28,7 @@ def first_uses(code: Int8s, trace: Trace, work: GpuWork, calls: Launches) -> Int
     quick = np.isin(code, (CODE[Cause.LAUNCH], CODE[Cause.DISPATCH]))
     rows = np.flatnonzero(quick & (trace.kind == Kind.RUNTIME) & (trace.dur >= _LONG_NS))
     rows = rows[~matching(trace, _TAKES_LONG_BY_NATURE)[trace.name[rows]]]
-    busy = work.busy.covered(trace.ts[rows], trace.end[rows])
+    busy = work.busy.covered(*spans(trace, rows))
     rows = rows[busy < _MUCH_BUSY * trace.dur[rows]]
     launch = np.isin(rows, calls.call)
     first = np.isin(rows, _first_launches(trace, work, calls))

@@ -15,7 +15,7 @@ import numpy as np
 from perfkit.analyzers.blockers import BLOCKING, GENERIC, Blockers, blockers, chains, claims
 from perfkit.analyzers.gpu import GpuWork
 from perfkit.analyzers.host import Host, Timeline, timeline
-from perfkit.analyzers.intervals import Intervals, split
+from perfkit.analyzers.intervals import Intervals, distinct, spans, split
 from perfkit.analyzers.launches import Launches
 from perfkit.analyzers.steps import Windows
 from perfkit.analyzers.unrecorded import unrecorded
@@ -104,12 +104,13 @@ def _gaps(trace: Trace, work: GpuWork, calls: Launches, windows: Windows) -> _Ga
     op = np.where(known, op, -1)
     call = np.where(known, calls.call[op], -1) if len(work) else np.full(len(idle), -1)
     has_launch = call >= 0
+    launch, launch_end = spans(trace, call)
     return _Gaps(
         start=idle.start,
         end=idle.end,
         op=op,
-        launch=np.where(has_launch, trace.ts[call], 0),
-        launch_end=np.where(has_launch, trace.end[call], 0),
+        launch=np.where(has_launch, launch, 0),
+        launch_end=np.where(has_launch, launch_end, 0),
         thread=np.where(has_launch, trace.lane[call], -1).astype(np.int32),
         has_launch=has_launch,
     )
@@ -209,7 +210,7 @@ def _within_one_launch(calls: Launches, gaps: _Gaps) -> Bools:
 def _unobserved(pieces: Pieces, where: Intervals) -> Pieces:
     if not len(where):
         return pieces
-    pieces = pieces.cut(np.unique(np.concatenate((where.start, where.end))))
+    pieces = pieces.cut(distinct(np.concatenate((where.start, where.end))))
     hit = where.covered(pieces.start, pieces.end) > 0
     hit &= pieces.cause != CODE[Cause.UNKNOWN]
     cause = np.where(hit, CODE[Cause.UNOBSERVED], pieces.cause).astype(np.int8)
@@ -218,7 +219,7 @@ def _unobserved(pieces: Pieces, where: Intervals) -> Pieces:
 
 def _charged(pieces: Pieces, found: Blockers, chain: list[int], windows: Windows) -> Pieces:
     """Generic host time after a blocking call, as far as the call claims it."""
-    pieces = pieces.cut(np.unique(np.concatenate((found.end, found.losses, windows.start))))
+    pieces = pieces.cut(distinct(np.concatenate((found.end, found.losses, windows.start))))
     generic = np.isin(pieces.cause, [CODE[cause] for cause in GENERIC])
     generic &= np.isin(pieces.thread, chain) & (pieces.blocker < 0)
     start, end = pieces.start[generic], pieces.end[generic]
@@ -226,7 +227,7 @@ def _charged(pieces: Pieces, found: Blockers, chain: list[int], windows: Windows
     if not len(claimed.start):
         return pieces
     summed = np.cumsum(end - start)
-    cuts = np.unique(np.concatenate((claimed.start, claimed.end)))
+    cuts = distinct(np.concatenate((claimed.start, claimed.end)))
     before = summed - (end - start)
     low, high, parent = split(before, summed, cuts)
     offset = start[parent] - before[parent]

@@ -38,7 +38,7 @@ def launches(trace: Trace, work: GpuWork) -> Launches:
     call = np.full(len(trace), -1, dtype=np.int64)
     call[operations] = _joined(trace, calls, operations)
     captured = _captured(trace)
-    orphans = _orphans(trace, np.setdiff1d(calls, captured), call[operations])
+    orphans = _orphans(trace, calls[~np.isin(calls, captured)], call[operations])
     return Launches(call[work.rows], orphans, captured)
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from perfkit.analyzers.facts import Facts
 from perfkit.analyzers.idle import Pieces
-from perfkit.analyzers.intervals import union_and_first
+from perfkit.analyzers.intervals import spans, union_and_first
 from perfkit.model.cause import CAUSES, CODE, Cause
 from perfkit.model.diagnosis import HostCall, Place
 from perfkit.model.trace import Int8s, Int64s, Kind
@@ -83,7 +83,7 @@ def _candidates(facts: Facts, cause: Cause, thread: int) -> Iterator[Int64s]:
 
 def _covering(facts: Facts, rows: Int64s, times: Int64s) -> Int64s:
     """The outermost of these events open at each time, -1 for none."""
-    intervals, first = union_and_first(facts.trace.ts[rows], facts.trace.end[rows], _ROUNDING_NS)
+    intervals, first = union_and_first(*spans(facts.trace, rows), _ROUNDING_NS)
     at = np.searchsorted(intervals.start, times, side="right") - 1
     inside = (at >= 0) & (times < np.append(intervals.end, 0)[at])
     return np.where(inside, np.append(rows[first], -1)[at], -1)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from perfkit.analyzers.gpu import GpuWork
+from perfkit.analyzers.intervals import spans
 from perfkit.analyzers.launches import Launches
 from perfkit.analyzers.names import matching
 from perfkit.analyzers.repeats import repeats
@@ -76,7 +77,7 @@ def _from_marks(
     trace: Trace, work: GpuWork, calls: Launches, rows: Int64s, numbers: Int64s
 ) -> Windows:
     """Each window runs to the next step's mark; the last of a run to the end of its last kernel."""
-    start, mark_end = trace.ts[rows], trace.end[rows]
+    start, mark_end = spans(trace, rows)
     following = np.concatenate((numbers[1:] == numbers[:-1] + 1, [False]))
     next_start = np.concatenate((start[1:], start[-1:]))
     end = next_start.copy()
@@ -98,7 +99,7 @@ def _from_optimizer(trace: Trace, calls: Launches) -> Windows | None:
     """An iteration ends where the first optimizer's step returns (or every n-th, for several)."""
     rows = _host_marks(trace, _OPTIMIZER)
     rows = rows[trace.name[rows] == trace.name[rows[0]]] if len(rows) else rows
-    ends = trace.end[rows]
+    ends = spans(trace, rows)[1]
     if len(ends) < _FEWEST_BORDERS:
         return None
     launched = np.sort(trace.ts[calls.call[calls.call >= 0]])

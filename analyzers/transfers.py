@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from perfkit.analyzers.facts import Facts
-from perfkit.analyzers.intervals import union
+from perfkit.analyzers.intervals import spans, union
 from perfkit.analyzers.names import used
 from perfkit.model.cause import CODE, Cause
 from perfkit.model.diagnosis import Collective, Copy, Overlap
@@ -62,7 +62,7 @@ def _in_checkpoints(facts: Facts, rows: Int64s) -> Bools:
     saves = host.rows[host.cause == CODE[Cause.CHECKPOINT]]
     call = facts.calls.call[np.searchsorted(facts.work.rows, rows)]
     at = np.where(call >= 0, trace.ts[call], -1)
-    return union(trace.ts[saves], trace.end[saves]).covered(at, at + 1) > 0
+    return union(*spans(trace, saves)).covered(at, at + 1) > 0
 
 
 def _direction_and_memory(name: str) -> tuple[str, str]:
@@ -97,7 +97,7 @@ def _idle_before(facts: Facts, rows: Int64s) -> int:
     call = call[call >= 0]
     pieces = facts.pieces.take(facts.pieces.cause == CODE[Cause.COPY])
     pieces = pieces.take(facts.in_counted(pieces.start))
-    open_calls = union(facts.trace.ts[call], facts.trace.end[call])
+    open_calls = union(*spans(facts.trace, call))
     inside = open_calls.covered(pieces.start, pieces.end) > 0
     mine = np.isin(pieces.blocker, call) | ((pieces.blocker < 0) & inside)
     return int((pieces.end - pieces.start)[mine].sum())
@@ -143,7 +143,7 @@ def _positive(value: int) -> int | None:
 
 def _exposed_us(facts: Facts, rows: Int64s, hidden: Callable[[Int64s, Int64s], Int64s]) -> float:
     """Time of the union of these operations that nothing of higher rank covers, per step."""
-    own = union(facts.trace.ts[rows], facts.trace.end[rows])
+    own = union(*spans(facts.trace, rows))
     time = int((own.end - own.start).sum()) - int(hidden(own.start, own.end).sum())
     return facts.per_step_us(time)
 

@@ -7,7 +7,7 @@ import re
 import numpy as np
 
 from perfkit.analyzers.gpu import GpuWork
-from perfkit.analyzers.intervals import Intervals, union
+from perfkit.analyzers.intervals import Intervals, spans, union
 from perfkit.analyzers.launches import Launches
 from perfkit.analyzers.names import matching
 from perfkit.model.trace import Int64s, Kind, Trace
@@ -64,4 +64,4 @@ def _finished_by(trace: Trace, orphans: Int64s, horizon: int) -> Int64s:
     """End of the first synchronization that starts after each launch."""
     rows = np.flatnonzero((trace.kind == Kind.RUNTIME) & matching(trace, _DRAINS)[trace.name])
     at = np.searchsorted(trace.ts[rows], trace.ts[orphans])
-    return np.append(trace.end[rows], horizon)[at]
+    return np.append(spans(trace, rows)[1], horizon)[at]
