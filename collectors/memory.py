@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from perfkit.collectors.guard import attempt
+from perfkit.collectors.guard import attempt, guarded
 from perfkit.collectors.protocol import Run
 from perfkit.collectors.records import RecordFile
 from perfkit.model.capture import MemoryStep, Sight
@@ -24,8 +24,8 @@ class Memory:
     """Reads the current GPU's allocator after a step; after 200 steps at most ten times a second.
 
     It never initializes CUDA and never resets a peak: `torch.cuda.max_memory_allocated()` stays
-    what it was. So a step's own peak is known only where the peak rose in it, and of the phases
-    inside a step nothing is known. With `run.memory_snapshot` the last 100 000 allocations are
+    what it was. So a step's own peak is known only where the peak rose in it, and a phase's is
+    what is allocated at its end, or the run's peak where that rose in it. With `run.memory_snapshot` the last 100 000 allocations are
     left as memory_snapshot.pickle, for pytorch.org/memory_viz.
     """
 
@@ -37,6 +37,9 @@ class Memory:
         self._is_recording = False
         self._due = 0.0
         self._peak: int | None = None
+        self._by_phase: dict[str, int] = {}
+        self._before: int | None = None
+        self._early = True
         self._owner = os.getpid()
 
     def sight(self) -> Sight:
@@ -57,6 +60,7 @@ class Memory:
         """Begin, once the process has initialized CUDA."""
         self._owner, self._records = os.getpid(), run.records("memory")
         self._snapshot = run.folder / _SNAPSHOT if run.memory_snapshot else None
+        run.on_phase_end.append(self._phase_ended)
         self._record_history()
 
     def step(self, step: int) -> None:
@@ -64,10 +68,10 @@ class Memory:
         cuda = _live_cuda()
         if cuda is None or self._records is None:
             return
-        now = time.monotonic()
-        if step >= _EVERY_STEP_UNTIL and now < self._due:
+        self._early = step < _EVERY_STEP_UNTIL
+        if not self._is_due():
             return
-        self._due = now + _PERIOD_S
+        self._due = time.monotonic() + _PERIOD_S
         self._record_history()
         self._records.add(self._read(cuda, step))
 
@@ -80,10 +84,26 @@ class Memory:
         if self._records is not None:
             self._records.close()
 
+    def _is_due(self) -> bool:
+        return self._early or time.monotonic() >= self._due
+
+    @guarded("Reading memory by phase")
+    def _phase_ended(self, phase: str) -> None:
+        cuda = _live_cuda()
+        if cuda is None or not self._is_due():
+            return
+        allocated = cuda.memory.memory_stats_as_nested_dict()["allocated_bytes"]["all"]
+        rose = allocated["peak"] > (self._peak or 0)
+        most = allocated["peak"] if rose else allocated["current"]
+        self._peak = allocated["peak"]
+        self._by_phase[phase] = max(most, self._by_phase.get(phase, 0))
+
     def _read(self, cuda: Any, step: int) -> MemoryStep:
         stats = cuda.memory.memory_stats_as_nested_dict()
         allocated, reserved = stats["allocated_bytes"]["all"], stats["reserved_bytes"]["all"]
-        before, self._peak = self._peak, allocated["peak"]
+        before, self._before = self._before, allocated["peak"]
+        self._peak = allocated["peak"]
+        by_phase, self._by_phase = self._by_phase, {}
         more = _native_facts(stats) if _has_native_allocator(sys.modules["torch"]) else {}
         return MemoryStep(
             step=step,
@@ -92,6 +112,7 @@ class Memory:
             peak_allocated_bytes=allocated["peak"],
             peak_rose=before is not None and allocated["peak"] > before,
             peak_reserved_bytes=reserved["peak"],
+            peak_by_phase_bytes=by_phase or None,
             **more,
         )
 

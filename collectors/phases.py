@@ -31,6 +31,7 @@ class Phases:
         self.thread = threading.get_ident()
         self._on_optimizer = on_optimizer
         self.on_wait = on_wait
+        self.on_phase_end: list[Callable[[str], None]] = []
         self._range: Handle | None = None
         self._undo: list[Callable[[], object]] = []
         self._patches = Patches()
@@ -56,6 +57,9 @@ class Phases:
         """Leave the phase the step is in for this one (None: outside of any)."""
         if self._range is not None:
             close_range(self._range)
+        if self.current is not None:
+            for call in self.on_phase_end:
+                call(self.current)
         self.current = phase
         self._range = open_range(f"perfkit::{phase}") if phase and listening() else None
 

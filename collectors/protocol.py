@@ -20,6 +20,7 @@ class Run:
     `phase()` is what the step is in: "data", "forward", "backward", "optimizer", or None. A
     collector that wraps the training thread's wait for a batch does so `with waiting():`, which
     counts it as the step's data wait (once, where waits nest) and marks it in every profiler.
+    What stands in `on_phase_end` is called on the training thread as it leaves a phase, by name.
     """
 
     folder: Path
@@ -31,6 +32,7 @@ class Run:
     memory_snapshot: bool = False
     phase: Callable[[], str | None] = field(default=lambda: None)
     waiting: Callable[[], AbstractContextManager[object]] = field(default=nullcontext)
+    on_phase_end: list[Callable[[str], None]] = field(default_factory=list)
 
     def records(self, name: str) -> RecordFile:
         """A file for one kind of records; the caller closes it."""

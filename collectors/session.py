@@ -154,6 +154,7 @@ class Session:
             memory_snapshot=self._options.memory_snapshot,
             phase=lambda: self.phases.current,
             waiting=self.phases.waiting,
+            on_phase_end=self.phases.on_phase_end,
         )
 
     def _each(self, method: str, *args: object) -> list[Collector]:

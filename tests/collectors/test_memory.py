@@ -119,6 +119,27 @@ def test_a_peak_is_a_steps_own_only_where_it_rose(cuda: FakeCuda, tmp_path: Path
     assert [r.peak_allocated_bytes for r in records(tmp_path)] == [100, 150, 150, 90, 120]
 
 
+def test_a_phase_has_what_was_allocated_at_its_end_or_the_peak_that_rose_in_it(
+    cuda: FakeCuda, tmp_path: Path
+) -> None:
+    memory, run = Memory(), Run(folder=tmp_path)
+    memory.start(run)
+    for allocated, peak, phase in (
+        (300, 350, "forward"),
+        (200, 500, "backward"),
+        (90, 500, "optimizer"),
+    ):
+        cuda.allocated, cuda.peak = allocated, peak
+        for call in run.on_phase_end:
+            call(phase)
+    memory.step(0)
+    memory.step(1)
+    memory.stop()
+    first, second = records(tmp_path)
+    assert first.peak_by_phase_bytes == {"forward": 350, "backward": 500, "optimizer": 90}
+    assert second.peak_by_phase_bytes is None
+
+
 def test_cuda_is_waited_for_and_never_initialized(cuda: FakeCuda, tmp_path: Path) -> None:
     cuda.initialized = False
     collector = Memory()
