@@ -25,8 +25,9 @@ class Memory:
 
     It never initializes CUDA and never resets a peak: `torch.cuda.max_memory_allocated()` stays
     what it was. So a step's own peak is known only where the peak rose in it, and a phase's is
-    what is allocated at its end, or the run's peak where that rose in it. With `run.memory_snapshot` the last 100 000 allocations are
-    left as memory_snapshot.pickle, for pytorch.org/memory_viz.
+    what is allocated at its end, or the run's peak where that rose in it. With
+    `run.memory_snapshot` the last 100 000 allocations are left as memory_snapshot.pickle, for
+    pytorch.org/memory_viz.
     """
 
     name = "memory"
