@@ -71,7 +71,7 @@ def _facts(loader: _Loader) -> LoaderFacts:
     facts = LoaderFacts(
         loader=loader.number,
         **settings,
-        batches=len(loader.batches) or len(loader.waits),
+        batches=_asked(loader.waits) or len(loader.batches),
         fetch_us=fetch,
         collate_us=collate,
         make_us=mean_of(batches.make),
@@ -101,11 +101,16 @@ def _with_waits(facts: LoaderFacts, loader: _Loader) -> LoaderFacts:
     return msgspec.structs.replace(
         facts,
         passes=passes,
-        wait_us=waited / len(batches) if batches else None,
+        wait_us=waited / _asked(batches) if batches else None,
         wait_share=min(waited / wall, 1.0) if wall else None,
         ready=sum(ready) / len(ready) if ready else None,
         startup_share=startup / waited if passes > 1 and waited else None,
     )
+
+
+def _asked(waits: list[BatchWait]) -> int:
+    """How many batches these were."""
+    return sum(wait.batches for wait in waits if wait.part == "batch")
 
 
 def _startup(waits: list[BatchWait], make_us: float) -> tuple[int, float]:
@@ -114,7 +119,7 @@ def _startup(waits: list[BatchWait], make_us: float) -> tuple[int, float]:
     That is making and ending iterators, and first batches as far as they took longer than a batch
     usually waits or takes to make.
     """
-    batches = [wait.wait_us for wait in waits if wait.part == "batch"]
+    batches = [wait.wait_us / wait.batches for wait in waits if wait.part == "batch"]
     usual = max(make_us, median(batches) if batches else 0.0)
     passes, began, startup = 0, False, 0.0
     for wait in sorted(waits, key=lambda wait: wait.start_ns):
@@ -122,7 +127,7 @@ def _startup(waits: list[BatchWait], make_us: float) -> tuple[int, float]:
         if wait.part != "batch":
             startup += wait.wait_us * (passes > 1)
         elif began:
-            startup += max(wait.wait_us - usual, 0.0) * (passes > 1)
+            startup += max(wait.wait_us - usual * wait.batches, 0.0) * (passes > 1)
         began = wait.part == "start"
     return max(passes, 1), startup
 
@@ -144,6 +149,6 @@ def _use_us(loader: _Loader) -> float | None:
     """The step without its data wait, per batch of this loader; the usual one."""
     if not len(loader.wall):
         return None
-    asked = sum(wait.part == "batch" for wait in loader.waits) or len(loader.batches)
+    asked = _asked(loader.waits) or len(loader.batches)
     step = float(np.median(loader.wall - loader.data))
     return step * len(loader.wall) / asked if asked and step > 0 else None

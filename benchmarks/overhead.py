@@ -35,14 +35,13 @@ class Training:
         layers = [torch.nn.Linear(width, width) for _ in range(depth)]
         self._net = torch.nn.Sequential(*layers)
         self._optimizer = torch.optim.SGD(self._net.parameters(), 1e-3)
-        self._data = torch.utils.data.TensorDataset(torch.randn(batch * 64, width))
-        self._batch = batch
+        data = torch.utils.data.TensorDataset(torch.randn(batch * 64, width))
+        self._loader = torch.utils.data.DataLoader(data, batch_size=batch)
 
     def batches(self, count: int) -> Iterator[Any]:
         """So many batches, of as many epochs as that takes."""
         while count > 0:
-            loader = torch.utils.data.DataLoader(self._data, batch_size=self._batch)
-            for batch in loader:
+            for batch in self._loader:
                 yield batch
                 count -= 1
                 if count == 0:

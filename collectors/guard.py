@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import signal
+import traceback
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
@@ -49,8 +51,20 @@ def guarded(what: str) -> Callable[[Callable[P, R]], Callable[P, R | None]]:
 
 
 def _say_failed(what: str, error: Exception) -> None:
+    """Say it once; but what a signal handler raised meanwhile goes on, as it is the user's.
+
+    torch raises so that a DataLoader worker has died.
+    """
+    if _raised_by_a_signal(error):
+        raise error
     say_once(f"{what} failed and is left out ({type(error).__name__}: {error}).")
     log.debug("perfkit: %s", what, exc_info=True)
+
+
+def _raised_by_a_signal(error: Exception) -> bool:
+    handlers = [signal.getsignal(number) for number in signal.valid_signals()]
+    codes = {getattr(handler, "__code__", None) for handler in handlers} - {None}
+    return any(frame.f_code in codes for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 def disabled() -> bool:

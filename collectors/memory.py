@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ class Memory:
         self._by_phase: dict[str, int] = {}
         self._before: int | None = None
         self._early = True
+        self._on_phase_end: list[Callable[[str], None]] = []
         self._owner = os.getpid()
 
     def sight(self) -> Sight:
@@ -61,7 +63,7 @@ class Memory:
         """Begin, once the process has initialized CUDA."""
         self._owner, self._records = os.getpid(), run.records("memory")
         self._snapshot = run.folder / _SNAPSHOT if run.memory_snapshot else None
-        run.on_phase_end.append(self._phase_ended)
+        self._on_phase_end = run.on_phase_end
         self._record_history()
 
     def step(self, step: int) -> None:
@@ -69,6 +71,8 @@ class Memory:
         cuda = _live_cuda()
         if cuda is None or self._records is None:
             return
+        if self._phase_ended not in self._on_phase_end:
+            self._on_phase_end.append(self._phase_ended)
         self._early = step < _EVERY_STEP_UNTIL
         if not self._is_due():
             return

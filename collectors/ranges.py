@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from perfkit.collectors.guard import attempt, disabled
@@ -16,10 +17,16 @@ _open: dict[int, Any] = {}
 Handle = tuple[int, Any]
 
 
+@cache
+def _torch_records() -> Callable[[], bool]:
+    """What tells whether the PyTorch Profiler runs, once torch has been imported."""
+    tells: Callable[[], bool] = sys.modules["torch"].autograd._profiler_enabled
+    return tells
+
+
 def listening() -> bool:
     """Whether any profiler would see a range; cheaper than opening one."""
-    torch = sys.modules.get("torch")
-    return (torch is not None and torch.autograd._profiler_enabled()) or _nvtx.listens
+    return ("torch" in sys.modules and _torch_records()()) or _nvtx.listens
 
 
 def open_range(name: str) -> Handle:
@@ -50,10 +57,9 @@ def close_all() -> None:
 
 def _record_function(name: str) -> Any:
     """A range of the PyTorch Profiler, or None while it does not run."""
-    torch = sys.modules.get("torch")
-    if torch is None or not torch.autograd._profiler_enabled():
+    if "torch" not in sys.modules or not _torch_records()():
         return None
-    record = torch.autograd.profiler.record_function(name)
+    record = sys.modules["torch"].autograd.profiler.record_function(name)
     record.__enter__()
     return record
 

@@ -74,6 +74,33 @@ def _write_all(handle: int, lines: bytearray) -> None:
         raise
 
 
+class Pace:
+    """Lets everything through at first, then so much a second: a week-long run can carry that."""
+
+    def __init__(self, first: int = 200, per_second: float = 5.0) -> None:
+        self._left = first
+        self._period = 1.0 / per_second
+        self._next = 0.0
+
+    @classmethod
+    def after(cls, seen: int) -> Pace:
+        """The pace of something of which so many have gone through before."""
+        pace = cls()
+        pace._left = max(pace._left - seen, 0)
+        return pace
+
+    def is_due(self) -> bool:
+        """Whether this one goes through."""
+        if self._left > 0:
+            self._left -= 1
+            return True
+        now = time.monotonic()
+        if now < self._next:
+            return False
+        self._next = now + self._period
+        return True
+
+
 def write_document(path: Path, document: msgspec.Struct) -> None:
     """Write a JSON document so that a reader finds the old one or the new one, never half."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")

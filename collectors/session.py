@@ -165,12 +165,17 @@ class Session:
         try:
             getattr(collector, method)(*args)
         except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
-            say_once(f"the collector of {collector.name} failed and is left out ({reason}).")
-            if method != "stop":
-                self._works(collector, "stop")
+            if method == "stop":
+                _say_lost(collector, error)
+            else:
+                self._drop(collector, error)
             return False
         return True
+
+    def _drop(self, collector: Collector, error: Exception) -> None:
+        _say_lost(collector, error)
+        self._works(collector, "stop")
+        self._collectors = [c for c in self._collectors if c is not collector]
 
     def _outranks(self, marker: Marker) -> bool:
         return self._marker is None or _STRENGTH[marker] > _STRENGTH[self._marker]
@@ -186,8 +191,10 @@ class Session:
             self.phases.enter(None)
         was_recording = self._profiler.recording
         for collector in self._collectors:
-            if not self._works(collector, "step", step):
-                self._collectors = [c for c in self._collectors if c is not collector]
+            try:
+                collector.step(step)
+            except Exception as error:
+                self._drop(collector, error)
         self._clock.profiled = self._profiler.recording
         if was_recording and not self._profiler.recording:
             self._clock.restart(self._step)  # exporting is perfkit's time, not the next step's
@@ -216,6 +223,11 @@ class Session:
         sights = [attempt(f"Asking {c.name}", c.sight) for c in self._collectors]
         seen = [sight for sight in sights if sight is not None]
         attempt("rank.json", self._folder.update, step_marker=self._marker, collectors=seen)
+
+
+def _say_lost(collector: Collector, error: Exception) -> None:
+    reason = f"{type(error).__name__}: {error}"
+    say_once(f"the collector of {collector.name} failed and is left out ({reason}).")
 
 
 _current: Session | None = None

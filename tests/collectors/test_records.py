@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from perfkit.collectors.records import RecordFile, write_document
+from perfkit.collectors.records import Pace, RecordFile, write_document
 from perfkit.model.capture import Collection, Manifest, Record
 
 
@@ -82,3 +83,15 @@ def test_a_document_is_the_old_one_or_the_new_one(
         write_document(path, Manifest(perfkit_version="2", started_ns=2))
     assert msgspec.json.decode(path.read_bytes(), type=Manifest).perfkit_version == "1"
     assert [p.name for p in tmp_path.iterdir()] == ["capture.json"]
+
+
+def test_a_pace_lets_all_through_and_then_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    pace = Pace(first=10, per_second=5.0)
+    passed = []
+    for i in range(1010):
+        now[0] = i / 100
+        passed.append(pace.is_due())
+    assert all(passed[:10])
+    assert 48 <= sum(passed[10:]) <= 51

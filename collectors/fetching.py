@@ -1,0 +1,164 @@
+"""How long batches take to be made, in whichever process makes them."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from perfkit.collectors.guard import attempt
+from perfkit.collectors.records import Pace
+from perfkit.model.capture import BatchMade
+
+try:
+    import resource
+except ImportError:  # Windows counts none of this
+    resource = None  # type: ignore[assignment]
+
+Fetch = Callable[[Any, Any], Any]
+IO = "/proc/self/io"
+
+
+class ProcessIo:
+    """/proc/self/io of the process that made this, kept open; reads nothing where there is none."""
+
+    def __init__(self) -> None:
+        self._handle: int | None = None
+        try:
+            self._handle = os.open(IO, os.O_RDONLY | os.O_CLOEXEC)
+            self.read()
+        except (OSError, AttributeError):  # not Linux, or hidden from this container
+            self.close()
+
+    def read(self) -> bytes:
+        """The counters as text, in a few microseconds."""
+        return b"" if self._handle is None else os.pread(self._handle, 512, 0)
+
+    def close(self) -> None:
+        """Read nothing from now on."""
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            os.close(handle)
+
+
+class _Began(NamedTuple):
+    start_ns: int
+    clock_ns: int
+    cpu_ns: int
+    faults: int | None
+    io: bytes
+    collate: _Collate
+
+
+class _Collate:
+    """The user's collate function, timed; stands in for it during one fetch."""
+
+    def __init__(self, collate: Callable[[Any], Any]) -> None:
+        self.collate = collate
+        self.took_ns: int | None = None
+        self.items: int | None = None
+
+    def __call__(self, data: Any) -> Any:
+        self.items = len(data) if type(data) is list else None
+        began = time.perf_counter_ns()
+        try:
+            return self.collate(data)
+        finally:
+            self.took_ns = time.perf_counter_ns() - began
+
+
+class Maker:
+    """Times the batches of one loader in this process, and passes each to `record`.
+
+    The counters are the whole process's, so that threads the dataset uses count too.
+    """
+
+    def __init__(
+        self,
+        loader: int,
+        worker: int | None,
+        record: Callable[[BatchMade], object],
+        numbers: Iterator[int],
+        io: ProcessIo,
+        pace: Pace,
+    ) -> None:
+        self._loader, self._worker = loader, worker
+        self._record, self._numbers = record, numbers
+        self._pid = os.getpid()
+        self._io = io
+        self._pace = pace
+
+    def make(self, fetch: Fetch, fetcher: Any, index: Any) -> Any:
+        """The batch as the fetcher makes it; nothing is recorded where it raises.
+
+        Batches are timed at this pace, so that fast loaders are not slowed by it.
+        """
+        if not self._pace.is_due():
+            next(self._numbers)
+            return fetch(fetcher, index)
+        collate = fetcher.collate_fn
+        began = attempt("Timing a batch", self._begin, collate)
+        if began is None:
+            return fetch(fetcher, index)
+        fetcher.collate_fn = began.collate
+        try:
+            batch = fetch(fetcher, index)
+        finally:
+            fetcher.collate_fn = collate
+        attempt("Timing a batch", self._end, began, fetcher, index)
+        return batch
+
+    def _begin(self, collate: Callable[[Any], Any]) -> _Began:
+        return _Began(
+            collate=_Collate(collate),
+            io=self._io.read(),
+            faults=_major_faults(),
+            cpu_ns=time.thread_time_ns(),
+            start_ns=time.time_ns(),
+            clock_ns=time.perf_counter_ns(),
+        )
+
+    def _end(self, began: _Began, fetcher: Any, index: Any) -> None:
+        took_ns = time.perf_counter_ns() - began.clock_ns
+        cpu_ns = time.thread_time_ns() - began.cpu_ns
+        faults, collate_ns = _major_faults(), began.collate.took_ns
+        record = BatchMade(
+            loader=self._loader,
+            worker=self._worker,
+            pid=self._pid,
+            batch=next(self._numbers),
+            start_ns=began.start_ns,
+            fetch_us=(took_ns - (collate_ns or 0)) / 1e3,
+            collate_us=None if collate_ns is None else collate_ns / 1e3,
+            cpu_us=cpu_ns / 1e3,
+            items=_items(fetcher, index, began.collate),
+            major_faults=None if faults is None else faults - (began.faults or 0),
+            **_io_between(began.io, self._io.read()),
+        )
+        self._record(record)
+
+
+def _items(fetcher: Any, index: Any, collate: _Collate) -> int | None:
+    """Samples in the batch; one where the dataset was asked for one and nothing was batched."""
+    if fetcher.auto_collation:
+        return collate.items
+    return len(index) if isinstance(index, list | tuple) else 1
+
+
+def _io_between(before: bytes, after: bytes) -> dict[str, int]:
+    """read_bytes, rchar and syscr less the read that looked at them first."""
+    if not before or not after:
+        return {}
+    first, second = _counters(before), _counters(after)
+    gained = {key: second[key] - first[key] for key in ("read_bytes", "rchar", "syscr")}
+    return {**gained, "rchar": gained["rchar"] - len(before), "syscr": gained["syscr"] - 1}
+
+
+def _counters(text: bytes) -> dict[str, int]:
+    words = text.decode("ascii").split()
+    return {key[:-1]: int(value) for key, value in zip(words[::2], words[1::2], strict=True)}
+
+
+def _major_faults() -> int | None:
+    return None if resource is None else resource.getrusage(resource.RUSAGE_SELF).ru_majflt

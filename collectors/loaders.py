@@ -1,0 +1,173 @@
+"""Which loader an iterator belongs to, and what can be read off the two."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from weakref import WeakKeyDictionary
+
+from perfkit.collectors.records import Pace
+from perfkit.model.capture import BatchWait, LoaderInfo
+
+
+@dataclass(eq=False)
+class Loader:
+    """A loader's number in the run, and the batches counted over its epochs."""
+
+    number: int
+    asked: int = 0
+    fresh: bool = True
+    """Whether the next batch is the first of its pass."""
+    pace: Pace = field(default_factory=Pace)
+    making_pace: Pace = field(default_factory=Pace)
+    """Of batches made in the training process."""
+    held: list[tuple[int, float]] = field(default_factory=list)
+    """Start and microseconds of waits that no record tells of yet."""
+    made: Iterator[int] = field(default_factory=itertools.count)
+
+    def take_held(self) -> list[BatchWait]:
+        """The waits held back, as one record, if there are any."""
+        held, self.held = self.held, []
+        if not held:
+            return []
+        return [
+            BatchWait(
+                loader=self.number,
+                batch=self.asked - len(held),
+                batches=len(held),
+                start_ns=held[0][0],
+                wait_us=sum(us for _, us in held),
+            )
+        ]
+
+
+class Loaders:
+    """Numbers loaders as they come up, and keeps none of them alive.
+
+    `on_new` gets the facts of each and its dataset.
+    """
+
+    def __init__(self, on_new: Callable[[LoaderInfo, object], None]) -> None:
+        self._on_new = on_new
+        self._by_loader: WeakKeyDictionary[Any, Loader] = WeakKeyDictionary()
+        self._by_iterator: WeakKeyDictionary[Any, Loader] = WeakKeyDictionary()
+        self._adopted: dict[tuple[int, int], Loader] = {}
+        self._count = 0
+
+    def bind(self, iterator: Any, loader: Any) -> None:
+        """The iterator is being made by the loader."""
+        known = self._by_loader.get(loader) or self._adopted.pop(_identity(iterator), None)
+        if known is None:
+            known = self._new(loader_info(self._count, iterator, loader), iterator)
+        self._by_loader[loader] = self._by_iterator[iterator] = known
+
+    def of(self, iterator: Any) -> Loader:
+        """The iterator's loader.
+
+        An iterator from before the run stands for its loader until that makes the next.
+        """
+        known = self._by_iterator.get(iterator)
+        if known is None:
+            known = self._new(loader_info(self._count, iterator, None), iterator)
+            self._by_iterator[iterator] = self._adopted[_identity(iterator)] = known
+        return known
+
+    def _new(self, info: LoaderInfo, iterator: Any) -> Loader:
+        self._count += 1
+        self._on_new(info, iterator._dataset)
+        return Loader(info.loader)
+
+
+def _identity(iterator: Any) -> tuple[int, int]:
+    """What all iterators of one loader share, as long as the loader lives."""
+    return id(iterator._dataset), id(iterator._index_sampler)
+
+
+def loader_info(number: int, iterator: Any, loader: Any) -> LoaderInfo:
+    """The facts of a loader, read off its iterator where the loader is not known."""
+
+    def known(name: str) -> Any:
+        source, attribute = (iterator, f"_{name}") if loader is None else (loader, name)
+        return getattr(source, attribute, None)
+
+    workers = known("num_workers")
+    return LoaderInfo(
+        loader=number,
+        kind=_kind(iterator),
+        dataset=_type_name(iterator._dataset),
+        num_workers=workers,
+        prefetch_factor=known("prefetch_factor"),
+        pin_memory=known("pin_memory"),
+        persistent_workers=known("persistent_workers"),
+        batch_size=_batch_size(iterator),
+        start_method=_start_method(loader) if workers else None,
+        in_order=known("in_order"),
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+    )
+
+
+def _kind(iterator: Any) -> Literal["map", "iterable", "other"]:
+    kinds: dict[Any, Literal["map", "iterable"]] = {0: "map", 1: "iterable"}
+    return kinds.get(iterator._dataset_kind, "other")
+
+
+def _type_name(value: object) -> str:
+    return f"{type(value).__module__}.{type(value).__qualname__}"
+
+
+def _batch_size(iterator: Any) -> int | None:
+    size = getattr(iterator._index_sampler, "batch_size", None)
+    return size if iterator._auto_collation and type(size) is int else None
+
+
+def _start_method(loader: Any) -> str | None:
+    """As the workers are started; asking must not settle the process's default."""
+    context = getattr(loader, "multiprocessing_context", None) or multiprocessing
+    method = context.get_start_method(allow_none=True)
+    return str(method or multiprocessing.get_all_start_methods()[0])
+
+
+def standing_ready(iterator: Any) -> int | None:
+    """Batches that the training process could take at once; None where it makes them itself.
+
+    Those in the queue from the workers (from the pinning thread, where there is one), and those
+    taken from it before their turn. Under torch's default order, the next batch in turn may still
+    be missing where others stand ready.
+    """
+    data_queue = getattr(iterator, "_data_queue", None)
+    if data_queue is None:
+        return None
+    try:
+        queued: int = data_queue.qsize()
+    except NotImplementedError:  # macOS cannot count a queue
+        return None
+    early: int = len(iterator._task_info) - iterator._tasks_outstanding
+    if early > 0 and iterator._dataset_kind:  # workers that ran dry leave entries without data
+        early = sum(len(entry) == 2 for entry in tuple(iterator._task_info.values()))
+    return max(queued, 0) + max(early, 0)
+
+
+class MadeBy:
+    """Finds which worker made the batch that an iterator gives."""
+
+    def __init__(self, iterator: Any) -> None:
+        tasks: dict[int, tuple[Any, ...]] = getattr(iterator, "_task_info", {})
+        self._turn: int | None = getattr(iterator, "_rcvd_idx", None)
+        if getattr(iterator, "_in_order", True) and self._turn is not None:
+            entry = tasks.get(self._turn)
+            tasks = {self._turn: entry} if entry else {}
+        self._workers: dict[int, int] = {task: entry[0] for task, entry in tasks.items()}
+
+    def worker(self, iterator: Any) -> int | None:
+        """Of the batch given since; None where it is not clear."""
+        if self._turn is None:
+            return None
+        gone = [task for task in self._workers if task not in iterator._task_info]
+        skipped = iterator._rcvd_idx - self._turn != 1
+        if len(gone) != 1 or (skipped and getattr(iterator, "_in_order", True)):
+            return None
+        return self._workers[gone[0]]
