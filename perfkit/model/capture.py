@@ -123,8 +123,9 @@ class LoaderInfo(_Noun, frozen=True, kw_only=True, tag="loader"):
 class BatchWait(_Noun, frozen=True, kw_only=True, tag="wait"):
     """The training process asked for a batch: `ready` counts the batches that stood ready then.
 
-    `batch` counts over all epochs; a record sums up the waits of `batches` of them. `part` is "start" where the wait made an iterator (and started
-    its workers), and "end" where it found no further batch (and ended them).
+    `batch` counts over all epochs; a record sums up the waits of `batches` of them. `part` is
+    "start" where the wait made an iterator (and started its workers), and "end" where it found no
+    further batch (and ended them).
     """
 
     loader: int
