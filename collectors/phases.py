@@ -31,6 +31,8 @@ class Phases:
         self.thread = threading.get_ident()
         self._on_optimizer = on_optimizer
         self.on_wait = on_wait
+        self.has_backward = False
+        """Whether a backward pass has been seen, so that an optimizer step is to be expected."""
         self.on_phase_end: list[Callable[[str], None]] = []
         self._range: Handle | None = None
         self._undo: list[Callable[[], object]] = []
@@ -101,6 +103,7 @@ class Phases:
     @guarded("Marking the backward pass")
     def _backward_begins(self) -> None:
         if self.is_training_thread():
+            self.has_backward = True
             self.enter("backward")
 
     @guarded("Marking the backward pass")

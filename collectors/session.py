@@ -32,6 +32,8 @@ _STRENGTH: dict[Marker, int] = {
     "step()": 2,
 }
 _TRIGGERED_WINDOWS = 3
+_MOST_ACCUMULATED = 256
+"""Batches with a backward pass after which no optimizer is expected any more."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class Session:
         self._marker: Marker | None = None
         self._optimizer: int | None = None
         self._step = 0
+        self._accumulated = 0
         self._triggers = _TRIGGERED_WINDOWS if options.watch else 0
         self._collectors: list[Collector] = []
         self.active = False
@@ -213,6 +216,11 @@ class Session:
             self.step("optimizer")
 
     def _batch_wanted(self) -> None:
+        """A batch is a step, unless gradients are seen, which an optimizer will step with."""
+        if self._marker == "dataloader" and self.phases.has_backward:
+            self._accumulated += 1
+            if self._accumulated <= _MOST_ACCUMULATED:
+                return
         self.step("dataloader")
 
     def _window_ended(self, window: Window) -> None:

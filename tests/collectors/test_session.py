@@ -126,6 +126,19 @@ def test_accumulated_gradients_are_one_step(tmp_path: Path) -> None:
     assert seen.count("perfkit::backward") == 12
 
 
+def test_batches_are_no_steps_while_an_optimizer_is_to_come(tmp_path: Path) -> None:
+    loader = torch.utils.data.DataLoader(torch.ones(240, 8), batch_size=2)
+    loop = Loop()
+    with perfkit.profile(tmp_path, wait=0, warmup=1, active=2):
+        for i, batch in enumerate(loader):
+            loop.forward_backward(batch)
+            if i % 30 == 29:
+                loop.optimizer.step()
+    facts = rank_file(tmp_path)
+    assert (facts.step_marker, step_count(tmp_path)) == ("optimizer", 3)
+    assert [(w.first_step, w.steps) for w in facts.windows] == [(1, 2)]
+
+
 def test_two_optimizers_are_one_step(tmp_path: Path) -> None:
     first, second = Loop(), Loop()
     with perfkit.profile(tmp_path):
@@ -140,7 +153,7 @@ def test_a_loop_without_optimizer_steps_by_its_batches(tmp_path: Path) -> None:
     loop = Loop()
     with perfkit.profile(tmp_path, wait=1, warmup=1, active=3):
         for batch in loader:
-            loop.forward_backward(batch)
+            loop.net(batch)
     facts = rank_file(tmp_path)
     assert facts.step_marker == "dataloader"
     assert [w.steps for w in facts.windows] == [3]
