@@ -1,26 +1,19 @@
-"""Typed records to columns, block by block, and blocks to one Trace."""
+"""Typed records to columns, block by block."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass
-from operator import attrgetter
-from typing import TYPE_CHECKING, Any, cast
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from operator import attrgetter, itemgetter
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
-from perfkit.model.trace import (
-    EVENT_COLUMNS,
-    Collectives,
-    Damage,
-    Flows,
-    Kind,
-    Lane,
-    Trace,
-    TraceInfo,
-)
+from perfkit.model.trace import Damage, Kind, Lane
 from perfkit.trace.events import Args, Block, Event, to_int
+from perfkit.trace.kinds import ARGUMENTS, ARROWS, LAUNCH_FLOWS, SPAN, kind_of
 from perfkit.trace.times import INVALID, durations, nanoseconds
 
 if TYPE_CHECKING:
@@ -29,46 +22,14 @@ if TYPE_CHECKING:
     from perfkit.model.trace import Int8s, Int32s, Int64s
 
     Columns = dict[str, NDArray[Any]]
+    _Numbered = tuple[int, Event]
 
-# Each category any writer since 2021 has used; whether an event ran on a GPU follows from it alone.
-KIND_OF_CATEGORY = {
-    "cpu_op": Kind.OPERATOR,
-    "Operator": Kind.OPERATOR,
-    "user_annotation": Kind.ANNOTATION,
-    "cuda_runtime": Kind.RUNTIME,
-    "cuda_driver": Kind.RUNTIME,
-    "Runtime": Kind.RUNTIME,
-    "xpu_runtime": Kind.RUNTIME,
-    "xpu_driver": Kind.RUNTIME,
-    "mtia_runtime": Kind.RUNTIME,
-    "glow_runtime": Kind.RUNTIME,
-    "privateuse1_runtime": Kind.RUNTIME,
-    "privateuse1_driver": Kind.RUNTIME,
-    "python_function": Kind.PYTHON,
-    "overhead": Kind.OVERHEAD,
-    "cuda_sync": Kind.SYNC,
-    "xpu_sync": Kind.SYNC,
-    "gpu_user_annotation": Kind.GPU_ANNOTATION,
-    "kernel": Kind.KERNEL,
-    "Kernel": Kind.KERNEL,
-    "concurrent_kernel": Kind.KERNEL,
-    "mtia_ccp_events": Kind.KERNEL,
-    "gpu_memcpy": Kind.MEMCPY,
-    "Memcpy": Kind.MEMCPY,
-    "gpu_memset": Kind.MEMSET,
-    "Memset": Kind.MEMSET,
-}
-# Arrows from a launch to its GPU operation only repeat the correlation id.
-_LAUNCH_FLOWS = frozenset(("ac2g", "async_cpu_to_gpu", "async_gpu", "async"))
-_ARROWS = frozenset("sft")
 _NO_ARGS = Args()
 _WEEK_NS = 7 * 86_400 * 10**9  # longer durations are counter wraps of the driver
-_SPAN = -1  # the profiler's own life time
-_ARGUMENTS = {
-    Kind.SYNC: {"corr": "correlation", "wait_stream": "wait_stream", "wait_corr": "wait_corr"},
-    Kind.KERNEL: {"bytes": "bytes", "graph": "graph"},
-}
 _COLLECTIVE_INTS = ("in_elements", "out_elements", "group_size")
+
+
+_Thing = TypeVar("_Thing")
 
 
 class Interner(dict[object, int]):
@@ -97,25 +58,40 @@ class BlockColumns:
     text: bytes = b""
 
 
-def columns_of(block: Block) -> BlockColumns:
-    """Columns of one block's events; rows count from the block's start."""
-    names, lanes = Interner(), Interner()
-    phases = [e.ph for e in block.events]
-    rows = [i for i, phase in enumerate(phases) if phase == "X"]
-    events = [block.events[i] for i in rows]
-    arrows = [e for e, phase in zip(block.events, phases, strict=True) if phase in _ARROWS]
-    columns = _event_columns(events, names, lanes) | {"row": np.array(rows, dtype=np.int64)}
-    good = _good(columns)
-    negative = good & (columns["dur"] < 0)
-    columns["dur"][negative] = 0
-    kept = good & (columns["kind"] != _SPAN)
+@dataclass
+class Regular:
+    """Events of a block that are columns already; ids are into `names` and `lanes`.
+
+    `rows` counts all events of the block, of which `odd` are the rows of those still to be made
+    columns; `event` decodes the one of a row.
+    """
+
+    rows: int
+    odd: Int64s
+    columns: Columns
+    flows: Columns
+    names: Interner
+    lanes: Interner
+    event: Callable[[int], Event]
+
+
+def columns_of(block: Block, regular: Regular | None = None) -> BlockColumns:
+    """Columns of one block's events; rows count from the block's start.
+
+    Where there are `regular` events, the block has only the odd ones.
+    """
+    made = _Made.of(block, regular)
+    good = _good(made.events)
+    negative = good & (made.events["dur"] < 0)
+    made.events["dur"][negative] = 0
+    kept = good & (made.events["kind"] != SPAN)
     return BlockColumns(
-        rows=len(block.events),
-        flows=_flow_columns(arrows, names, lanes),
-        collectives=_collective_columns(rows, events, names),
-        names=[str(name) for name in names],
-        lanes=_lanes(lanes, events, columns["lane"]),
-        events={name: column[kept] for name, column in columns.items()},
+        rows=regular.rows if regular else len(block.events),
+        names=made.names,
+        lanes=made.lanes,
+        events=made.events if kept.all() else {k: c[kept] for k, c in made.events.items()},
+        flows=made.flows,
+        collectives=made.collectives,
         damage=Damage(
             repaired_events=block.repaired,
             unreadable_events=block.unreadable + int((~good).sum()),
@@ -125,10 +101,77 @@ def columns_of(block: Block) -> BlockColumns:
     )
 
 
-def _event_columns(events: Sequence[Event], names: Interner, lanes: Interner) -> Columns:
+@dataclass
+class _Made:
+    """The tables of a block and the columns whose ids point into them."""
+
+    names: list[str]
+    lanes: list[Lane]
+    events: Columns
+    flows: Columns
+    collectives: Columns
+
+    @classmethod
+    def of(cls, block: Block, regular: Regular | None) -> _Made:
+        """All events of a block."""
+        names, lanes = (regular.names, regular.lanes) if regular else (Interner(), Interner())
+        at = regular.odd.tolist() if regular else range(len(block.events))
+        spans = [(row, e) for row, e in zip(at, block.events, strict=True) if e.ph == "X"]
+        arrows = [(row, e) for row, e in zip(at, block.events, strict=True) if e.ph in ARROWS]
+        if regular and not spans and not arrows:
+            events, flows = regular.columns, regular.flows
+        else:
+            events = _event_columns(spans, names, lanes)
+            flows = _flow_columns(arrows, names, lanes)
+            if regular:
+                events, flows = _joined(events, regular.columns), _joined(flows, regular.flows)
+        del flows["row"]
+        collectives = _collective_columns(spans, names)
+        texts = [str(name) for name in names]
+        found = _lanes(lanes, events, lambda row: _event_at(row, spans, regular))
+        made = cls(texts, found, events, flows, collectives)
+        return made._by_first_use() if regular else made
+
+    def _by_first_use(self) -> _Made:
+        """In the order that events decoded one by one would give."""
+        used = [(self.events, "name"), (self.events, "category"), (self.flows, "name")]
+        used += [(self.collectives, "name"), (self.collectives, "dtype")]
+        self.names = _by_first_use(self.names, used)
+        self.lanes = _by_first_use(self.lanes, [(self.events, "lane"), (self.flows, "lane")])
+        return self
+
+
+def _joined(odd: Columns, regular: Columns) -> Columns:
+    """All rows in the order of the file."""
+    order = np.argsort(np.concatenate((odd["row"], regular["row"])))
+    return {key: np.concatenate((odd[key], regular[key]))[order] for key in odd}
+
+
+def _by_first_use(table: list[_Thing], uses: Sequence[tuple[Columns, str]]) -> list[_Thing]:
+    """The table in the order in which its ids are used, as the columns' ids are then, too."""
+    ids = np.concatenate([columns[key] for columns, key in uses])
+    first = np.full(len(table), len(ids), dtype=np.int64)
+    first[ids[::-1]] = np.arange(len(ids))[::-1]
+    order = np.argsort(first, kind="stable")
+    rank = np.empty(len(order), dtype=np.int32)
+    rank[order] = np.arange(len(order))
+    for columns, key in uses:
+        columns[key] = rank[columns[key]]
+    return [table[i] for i in order.tolist()]
+
+
+def _event_at(row: int, spans: Sequence[_Numbered], regular: Regular | None) -> Event:
+    i = bisect_left(spans, row, key=itemgetter(0))
+    if regular and (i == len(spans) or spans[i][0] != row):
+        return regular.event(row)
+    return spans[i][1]
+
+
+def _event_columns(spans: Sequence[_Numbered], names: Interner, lanes: Interner) -> Columns:
+    events = [e for _, e in spans]
     name = _ids(map(attrgetter("name"), events), names)
     category = _ids(map(attrgetter("cat"), events), names)
-    kind = np.array([_kind(text) for text in names], dtype=np.int8)[category]
+    kind = np.array([kind_of(text) for text in names], dtype=np.int8)[category]
     on_gpu = (kind >= Kind.SYNC).tolist()
     places = zip(
         on_gpu, map(attrgetter("pid"), events), map(attrgetter("tid"), events), strict=True
@@ -141,17 +184,14 @@ def _event_columns(events: Sequence[Event], names: Interner, lanes: Interner) ->
         "category": category,
         "lane": _ids(places, lanes),
         **_argument_columns([e.args or _NO_ARGS for e in events], kind),
+        "row": np.array([row for row, _ in spans], dtype=np.int64),
     }
-
-
-def _kind(category: object) -> int:
-    return _SPAN if category == "Trace" else KIND_OF_CATEGORY.get(str(category), Kind.OTHER)
 
 
 def _argument_columns(args: Sequence[Args], kind: Int8s) -> Columns:
     """Each argument where its kind of event can have it, and -1 elsewhere."""
     columns: Columns = {"external_id": _ints(args, "external_id")}
-    for first, attributes in _ARGUMENTS.items():
+    for first, attributes in ARGUMENTS.items():
         rows = np.flatnonzero((kind == Kind.RUNTIME) | (kind >= first))
         having = [args[i] for i in rows.tolist()]
         for column, attribute in attributes.items():
@@ -160,22 +200,24 @@ def _argument_columns(args: Sequence[Args], kind: Int8s) -> Columns:
     return columns
 
 
-def _flow_columns(arrows: Sequence[Event], names: Interner, lanes: Interner) -> Columns:
-    arrows = [e for e in arrows if e.cat not in _LAUNCH_FLOWS]
-    ids = [to_int(e.id) if isinstance(e.id, int) else _number(e.id) for e in arrows]
+def _flow_columns(arrows: Sequence[_Numbered], names: Interner, lanes: Interner) -> Columns:
+    arrows = [(row, e) for row, e in arrows if e.cat not in LAUNCH_FLOWS]
+    events = [e for _, e in arrows]
+    ids = [to_int(e.id) if isinstance(e.id, int) else _number(e.id) for e in events]
     columns: Columns = {
         "id": np.array(ids, dtype=np.int64),
-        "ts": nanoseconds([e.ts for e in arrows]),
-        "lane": _ids([(False, e.pid, e.tid) for e in arrows], lanes),
-        "name": _ids([e.name for e in arrows], names),
-        "is_start": np.array([e.ph == "s" for e in arrows], dtype=np.bool_),
+        "ts": nanoseconds([e.ts for e in events]),
+        "lane": _ids([(False, e.pid, e.tid) for e in events], lanes),
+        "name": _ids([e.name for e in events], names),
+        "is_start": np.array([e.ph == "s" for e in events], dtype=np.bool_),
+        "row": np.array([row for row, _ in arrows], dtype=np.int64),
     }
     good = columns["ts"] != INVALID
     return {name: column[good] for name, column in columns.items()}
 
 
-def _collective_columns(rows: Sequence[int], events: Sequence[Event], names: Interner) -> Columns:
-    found = [(i, a) for i, e in zip(rows, events, strict=True) if (a := e.args) and a.collective]
+def _collective_columns(spans: Sequence[_Numbered], names: Interner) -> Columns:
+    found = [(row, a) for row, e in spans if (a := e.args) and a.collective]
     args = [a for _, a in found]
     return {
         "row": np.array([i for i, _ in found], dtype=np.int64),
@@ -185,12 +227,13 @@ def _collective_columns(rows: Sequence[int], events: Sequence[Event], names: Int
     }
 
 
-def _lanes(keys: Interner, events: Sequence[Event], lane: Int32s) -> list[Lane]:
+def _lanes(keys: Interner, columns: Columns, event_at: Callable[[int], Event]) -> list[Lane]:
     """Each lane with the device and stream that its first event names."""
-    first = dict(zip(*(a.tolist() for a in np.unique(lane, return_index=True)), strict=True))
+    row = np.full(len(keys), -1, dtype=np.int64)
+    row[columns["lane"][::-1]] = columns["row"][::-1]  # the last one assigned is the first event
     return [
-        _lane(key, events[first[number]] if number in first else None)
-        for key, number in keys.items()
+        _lane(key, event_at(at) if at >= 0 else None)
+        for key, at in zip(keys, row.tolist(), strict=True)
     ]
 
 
@@ -231,50 +274,3 @@ def _ints(items: Sequence[object], attribute: str) -> Int64s:
 def _good(columns: Columns) -> NDArray[np.bool_]:
     ts, dur = columns["ts"], columns["dur"]
     return np.asarray((ts != INVALID) & (dur != INVALID) & (dur < _WEEK_NS))
-
-
-def join(blocks: Sequence[BlockColumns], info: TraceInfo) -> Trace:
-    """One Trace of all blocks, of which one at least must be given; events are sorted by start."""
-    names, lanes = Interner(), Interner()
-    events: list[Columns] = []
-    flows: list[Columns] = []
-    collectives: list[Columns] = []
-    first_row = 0
-    for block in blocks:
-        name_id = np.array([names[n] for n in block.names], dtype=np.int32)
-        lane_id = np.array([lanes[lane] for lane in block.lanes], dtype=np.int32)
-        for part, parts in ((block.events, events), (block.flows, flows),
-                            (block.collectives, collectives)):  # fmt: skip
-            parts.append(_global(part, name_id, lane_id, first_row))
-        first_row += block.rows
-    columns = _concatenated(events)
-    order = np.argsort(columns["ts"], kind="stable")
-    return Trace(
-        info=info,
-        names=tuple(cast("Iterable[str]", names)),
-        lanes=tuple(cast("Iterable[Lane]", lanes)),
-        flows=Flows(**_concatenated(flows)),
-        collectives=Collectives(**_concatenated(collectives)),
-        **{name: columns.pop(name)[order] for name in EVENT_COLUMNS},
-    )
-
-
-def _global(
-    part: Columns, name_id: NDArray[np.int32], lane_id: NDArray[np.int32], first_row: int
-) -> Columns:
-    tables = {"name": name_id, "category": name_id, "dtype": name_id, "lane": lane_id}
-    moved = {k: tables[k][v] if k in tables else v for k, v in part.items()}
-    if "row" in moved:
-        moved["row"] = moved["row"] + first_row
-    return moved
-
-
-def _concatenated(parts: list[Columns]) -> dict[str, Any]:
-    """Joined columns; empties `parts` one column at a time, which halves the peak memory."""
-    return {key: np.concatenate([part.pop(key) for part in parts]) for key in list(parts[0])}
-
-
-def total_damage(blocks: Sequence[BlockColumns]) -> Damage:
-    """The blocks' damage added up."""
-    fields = zip(*(astuple(block.damage) for block in blocks), strict=True)
-    return Damage(*(sum(values) for values in fields))

@@ -85,6 +85,11 @@ _ESCAPE = re.compile(rb'(\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))|\\')
 _LONGEST_REPAIR = 64 << 10
 
 
+def decode_events(text: bytes) -> list[Event]:
+    """Sound events, separated by commas; raises one of UNREADABLE where they are not."""
+    return _decode(b"[" + text + b"]")
+
+
 def read_block(text: bytes) -> Block:
     """The events of `text`, which is whole events separated by commas, or the end of the list."""
     text = text.strip().strip(b",")

@@ -20,12 +20,12 @@ from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import IO
 
-from perfkit.trace.columns import BlockColumns, columns_of
-from perfkit.trace.events import read_block
+from perfkit.trace.columns import BlockColumns
+from perfkit.trace.regular import forget, read_columns
 
 _ALONE_BLOCKS = 64  # below this much text a child's start costs more than it saves
 _MOST_HELPERS = 3
-_IN_FLIGHT = 32
+_IN_FLIGHT = 8  # at the end a child works on what it was given while this process waits
 _LENGTH = struct.Struct("<Q")
 _CHILD = "import sys; sys.path[:] = {path!r}; from perfkit.trace.helpers import serve; serve()"
 
@@ -61,6 +61,7 @@ def _no_collection() -> Iterator[None]:
     try:
         yield
     finally:
+        forget()
         if was_on:
             gc.enable()
 
@@ -72,7 +73,7 @@ def _both(first: list[bytes], rest: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _work(text: bytes) -> BlockColumns:
-    columns = columns_of(read_block(text))
+    columns = read_columns(text)
     if columns.rows == 0:
         columns.text = text
     return columns
@@ -93,7 +94,11 @@ class _Helper:
     def __init__(self) -> None:
         command = [sys.executable, "-c", _CHILD.format(path=sys.path)]
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # its threads only get in the way
         )
         self._waiting: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._sent: deque[tuple[int, bytes]] = deque()  # both threads change it

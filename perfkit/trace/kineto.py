@@ -7,10 +7,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from perfkit.errors import PerfkitError
-from perfkit.trace.columns import BlockColumns, columns_of, join, total_damage
+from perfkit.trace.columns import BlockColumns, columns_of
 from perfkit.trace.document import header_and_blocks, info_of, metadata_of
 from perfkit.trace.events import Block
 from perfkit.trace.helpers import map_blocks
+from perfkit.trace.join import join, total_damage
 from perfkit.trace.mend import mended
 from perfkit.trace.source import ByteSource
 

@@ -25,9 +25,9 @@ _NEWLINE, _POINT = b"\n."
 # Lengths with the newline that keep nanoseconds inside int64, without and with a fraction.
 _LONGEST_WHOLE, _LONGEST_FRACTION = 17, 21
 _POWERS = 10 ** np.arange(4, dtype=np.int64)
-_LATEST_NS = 1 << 62
+LATEST_NS = 1 << 62
 _LONGEST_US = float(1 << 43)
-_LATEST_US = Decimal(_LATEST_NS) / 1000
+_LATEST_US = Decimal(LATEST_NS) / 1000
 _EXACT = Context(prec=1000, traps=[])
 
 
@@ -47,7 +47,7 @@ def nanoseconds(texts: Sequence[bytes | msgspec.Raw]) -> Int64s:
                 digits = np.empty(0, dtype=np.int64)
         if len(digits) == len(texts):
             times = digits * scale
-            return np.where(np.abs(times) < _LATEST_NS, times, INVALID)
+            return np.where(np.abs(times) < LATEST_NS, times, INVALID)
     return np.array([_one(bytes(text)) for text in texts], dtype=np.int64)
 
 
@@ -71,6 +71,8 @@ def _scale(text: NDArray[np.uint8], count: int) -> Int64s | int | None:
     ends = np.flatnonzero(text == _NEWLINE)
     points = np.flatnonzero(text == _POINT)
     if len(ends) != count:
+        return None
+    if (text[ends - 1] < ord("0")).any():  # a time that is absent, or ends with no digit
         return None
     length = np.diff(ends, prepend=-1)
     if len(points) == count and (ends - points == 4).all():

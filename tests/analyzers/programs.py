@@ -9,8 +9,9 @@ from typing import Any
 from hypothesis import strategies as st
 
 from perfkit.model.trace import Trace, TraceInfo
-from perfkit.trace.columns import columns_of, join
+from perfkit.trace.columns import columns_of
 from perfkit.trace.events import read_block
+from perfkit.trace.join import join
 
 Event = dict[str, Any]
 LATENCY_US, GAP_US, RETURN_US = 6.0, 1.0, 5.0

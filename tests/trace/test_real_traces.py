@@ -12,7 +12,7 @@ import pytest
 
 from perfkit.model.trace import Kind
 from perfkit.trace import open_trace
-from perfkit.trace.columns import KIND_OF_CATEGORY
+from perfkit.trace.kinds import KIND_OF_CATEGORY
 from tests.traces import PUBLIC, kineto_files, needs_public
 
 pytestmark = needs_public

@@ -85,6 +85,7 @@ def test_known_times(text: bytes, ns: int) -> None:
 )
 def test_what_is_no_time_is_invalid_alone(text: bytes) -> None:
     assert nanoseconds([b"5", text, b"7.250"]).tolist() == [5000, INVALID, 7250]
+    assert nanoseconds([text]).tolist() == [INVALID]
 
 
 def test_no_times() -> None:
