@@ -49,7 +49,10 @@ def words_of(text: bytes) -> Words:
 
 
 def numbers(words: Words, end: Int64s, length: Int32s) -> Int64s:
-    """The numbers of up to 16 digits that end before `end`; -1 for those of no digit."""
+    """The numbers of up to 16 digits that end before `end`; -1 for those of no digit.
+
+    Eight bytes of text must precede each; those of an event's first key are never asked for.
+    """
     there = np.flatnonzero(length)
     ends, lengths = end.ravel()[there], length.ravel()[there]
     value = _number(words[ends - 8], np.minimum(lengths, 8))

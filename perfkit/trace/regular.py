@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 _LEAD = re.compile(rb'\{\s*"')
 _MOST_PAUSE = 64
+_LONGEST_BLOCK = 8 << 20  # longer ones have no end of an event in half a megabyte
 _POWERS = 10 ** np.arange(4, dtype=np.int64)
 
 
@@ -142,7 +143,9 @@ class _Reader(threading.local):
     def _cut(self, text: bytes) -> _Segments | None:
         """Cut where the text between the first two events repeats."""
         first, boundary = _LEAD.match(text), EVENT_BOUNDARY.search(text)
-        if not first or not boundary or not text.endswith(b"}"):
+        if not first or not boundary:
+            return None
+        if not text.endswith(b"}") or len(text) > _LONGEST_BLOCK:
             return None
         lead = first[0]
         separator = b"}" + boundary[0] + lead

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from typing import Any
 
@@ -179,8 +180,6 @@ def test_layouts(layout: str) -> None:
             return text.replace("\n", "\r\n")
         if layout == "name first":
             return text.replace('"ph": "X", ', "").replace("\n  }", ',\n    "ph": "X"\n  }')
-        import json
-
         separators = (",", ":") if layout == "tight" else None
         return json.dumps(json.loads(text), sort_keys=layout == "sorted", separators=separators)
 
@@ -189,6 +188,18 @@ def test_layouts(layout: str) -> None:
         block(*map(laid_out, rows(start)), between=between) for start in range(100_000, 100_200, 20)
     ]
     assert_alike(texts)
+
+
+@pytest.mark.parametrize("first", ["id", "ts", "dur", "tid", "pid"])
+def test_numbers_at_the_start_of_a_block(first: str) -> None:
+    def laid_out(i: int) -> str:
+        members = {"ph": "X", "cat": "k", "name": "n", "pid": 1, "tid": 2, "ts": 50 + i, "dur": 1}
+        return json.dumps({"s": 1, first: i} | members | {first: i}, separators=(",", ":"))
+
+    starts = (1, 1, 2, 310, 320, 330, 10**8, 10**8 + 20, 10**8 + 40, 10**8 + 60)
+    texts = [block(*map(laid_out, range(start, start + 8)), between=",") for start in starts]
+    assert_alike(texts)
+    assert sum(regular._READER.read(text) is not None for text in texts) > 4
 
 
 DAMAGE = (b"", b"0", b"7", b'"', b"\\", b"{", b"}", b",", b"-", b"e", b"\xff")
