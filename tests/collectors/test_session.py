@@ -69,7 +69,7 @@ def test_windows_lie_where_the_schedule_says(tmp_path: Path) -> None:
         found = marks(tmp_path, window.file)
         wanted = [f"ProfilerStep#{window.first_step + i}" for i in range(3)]
         assert [name for name, _, _ in found] == wanted
-        assert all(0 <= b[1] - a[2] < 10_000_000 for a, b in pairwise(found))
+        assert all(0 <= b[1] - a[2] < 100_000_000 for a, b in pairwise(found))
     profiled = [b for b in records(tmp_path, StepTimes) if b.profiled]
     assert sum(len(b.wall_us) for b in profiled) == 8  # warm-up included
 
