@@ -75,7 +75,7 @@ def _checkpoint(setting: Setting) -> Generator[Program]:
     trainer = Trainer(setting)
     every = _OFTEN if setting.is_faulty else _RARELY
     file = setting.scratch / "checkpoint.pt"
-    parts, numbers = 4, int(16 * setting.dose * 2**20) // 4
+    parts, numbers = 4, int(32 * setting.dose * 2**20) // 4
     state = [torch.zeros(numbers, device=setting.device) for _ in range(parts)]
     done = 0
 
@@ -133,7 +133,7 @@ SCENARIOS = (
     Scenario(
         name="checkpoint",
         program=_checkpoint,
-        injected=f"torch.save of 64 MiB every {_OFTEN} steps, in the training thread.",
+        injected=f"torch.save of 128 MiB every {_OFTEN} steps, in the training thread.",
         fixed=f"The same every {_RARELY} steps, so that a short run sees none.",
         cause="checkpoint",
         finding="synchronous-checkpoint",
