@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
 
 from perfkit.analyzers.breakdown import StepTimes
 from perfkit.analyzers.launches import Launches
+from perfkit.analyzers.names import matching
 from perfkit.analyzers.steps import Windows
 from perfkit.model.cause import CODE, Cause
 from perfkit.model.diagnosis import Excluded
-from perfkit.model.trace import Int64s, Trace
+from perfkit.model.trace import Int64s, Kind, Trace
 
 _MOST_MISSING = 0.05  # of a step's launches without a GPU record
 _FEWEST_OPERATIONS = 0.8  # of the median step's; the share at which kineto's own viewer cuts
@@ -19,6 +21,7 @@ _STUB = 0.2  # the same, with one step only to compare: a mark opened when recor
 _MOST_STARTUP = 0.10  # of a step's wall time in start-up work
 _SLOW_FIRST = 1.5  # times the usual step: workers start, libraries tune, memory pools grow
 _FEWEST_TO_COMPARE = 4
+_VALIDATION = re.compile(r"^perfkit::validation$")
 
 
 def with_exclusions(windows: Windows, times: StepTimes, trace: Trace, calls: Launches) -> Windows:
@@ -27,6 +30,7 @@ def with_exclusions(windows: Windows, times: StepTimes, trace: Trace, calls: Lau
         **_cut(windows, trace, calls),
         **_slow_first(times),
         **_started(times),
+        **_validated(windows, trace),
     }
     if len(reasons) >= len(windows):
         return windows
@@ -65,6 +69,14 @@ def _cut(windows: Windows, trace: Trace, calls: Launches) -> dict[int, str]:
     if launched[-1] < fewest * usual:
         found[len(windows) - 1] = "is cut: it has fewer GPU operations than the others"
     return found
+
+
+def _validated(windows: Windows, trace: Trace) -> dict[int, str]:
+    rows = np.flatnonzero(matching(trace, _VALIDATION)[trace.name] & (trace.kind < Kind.SYNC))
+    first = np.searchsorted(windows.end, trace.ts[rows], side="right")
+    behind = np.searchsorted(windows.start, trace.end[rows], side="left")
+    steps = {i for a, b in zip(first.tolist(), behind.tolist(), strict=True) for i in range(a, b)}
+    return dict.fromkeys(steps, "holds a validation, which is no step")
 
 
 def _count(times: Int64s, windows: Windows) -> Int64s:

@@ -93,6 +93,17 @@ def test_a_slow_first_step_is_left_out_and_said() -> None:
     assert facts.counted.tolist() == [1, 2, 3, 4, 5, 6]
 
 
+def test_a_step_with_a_validation_in_it_is_left_out_and_said() -> None:
+    events = recorded([[KERNEL] * 10] * 6)
+    mark = next(e for e in events if e["name"] == "ProfilerStep#2")
+    at = mark["ts"] + mark["dur"] - 5
+    events.append(host("perfkit::validation", at, 4, "user_annotation"))
+    events.append(host("perfkit::validation_of_mine", at - 1000, 4, "user_annotation"))
+    facts = facts_of(trace_of(events))
+    assert [entry.step for entry in facts.windows.excluded] == ["ProfilerStep#2"]
+    assert "validation" in facts.windows.excluded[0].reason
+
+
 def test_a_cut_last_step_is_left_out_and_said() -> None:
     facts = facts_of(trace_of(recorded([*([[KERNEL] * 10] * 5), [KERNEL] * 2])))
     assert [entry.step for entry in facts.windows.excluded] == ["ProfilerStep#5"]
