@@ -58,7 +58,7 @@ class CaptureFolder:
 def is_folder(path: str) -> bool:
     """Whether the path is a folder on this machine."""
     with suppress(OSError, ValueError):
-        return "://" not in path and Path(path).is_dir()
+        return path != "" and "://" not in path and Path(path).is_dir()
     return False
 
 

@@ -197,6 +197,7 @@ def test_a_second_session_joins_the_first(tmp_path: Path) -> None:
 
 def test_a_signal_opens_a_window(tmp_path: Path) -> None:
     loop = Loop()
+    signal.signal(signal.SIGUSR2, signal.SIG_DFL)  # as in a process of its own
     with perfkit.profile(tmp_path, repeat=0, warmup=1, active=2) as p:
         for i, batch in enumerate(p.steps(batches(20))):
             loop.turn(batch)

@@ -49,7 +49,7 @@ def test_a_missing_file(tmp_path: Path) -> None:
 
 
 def test_a_folder(tmp_path: Path) -> None:
-    assert "Is a directory" in refusal(tmp_path)
+    assert "is a folder without a Capture or a trace in it: pass" in refusal(tmp_path)
 
 
 def test_an_empty_path() -> None:
