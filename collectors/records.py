@@ -31,8 +31,10 @@ class RecordFile:
 
     def add(self, record: msgspec.Struct) -> None:
         """Append one record of `perfkit.model.capture`; safe from any thread."""
+        if os.getpid() != self._owner:  # before the lock, which a fork may have copied held
+            return
         with self._lock:
-            if self._failed or os.getpid() != self._owner:
+            if self._failed:
                 return
             self._lines += msgspec.json.encode(record) + b"\n"
             late = time.monotonic() - self._written > _FLUSH_AFTER_S
@@ -41,8 +43,10 @@ class RecordFile:
 
     def flush(self) -> None:
         """Write what is held back."""
+        if os.getpid() != self._owner:
+            return
         with self._lock:
-            if not self._failed and os.getpid() == self._owner:
+            if not self._failed:
                 self._flush()
 
     close = flush

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -48,6 +49,20 @@ def test_a_forked_process_writes_nothing_of_its_parents(tmp_path: Path) -> None:
     os.waitpid(child, 0)
     file.close()
     assert lines(file.path) == [collection(1)]
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_child_forked_while_a_record_is_added_does_not_hang(tmp_path: Path) -> None:
+    file = RecordFile(tmp_path / "gc.jsonl")
+    with file._lock:  # as another thread would hold it
+        child = os.fork()
+    if child == 0:
+        signal.alarm(5)
+        file._lock.acquire(blocking=False)
+        file.add(collection(2))
+        file.close()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_a_full_disk_is_told_once_and_leaves_whole_lines(
