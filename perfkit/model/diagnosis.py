@@ -213,12 +213,49 @@ class Evidence(_Noun, frozen=True, kw_only=True):
 
 
 class Gain(_Noun, frozen=True, kw_only=True):
-    """Microseconds per step a fix may return; `bound` is never beaten, the rest needs replay."""
+    """Microseconds per step a fix may return; `bound` is never beaten, the rest needs replay.
+
+    The true gain lies between `low` and `high` nine times in ten.
+    """
 
     bound: float
     expected: float | None = None
     low: float | None = None
     high: float | None = None
+
+
+class Fix(_Noun, frozen=True, kw_only=True):
+    """What replay says of one fix: `fix` is its name, as `perfkit whatif --fix` takes it.
+
+    `grade` says what its edges rest on: A on records, B on inference, C on an assumption.
+    """
+
+    fix: str
+    text: str
+    gain_us: Gain
+    grade: Literal["A", "B", "C"]
+
+
+class Together(_Noun, frozen=True, kw_only=True):
+    """Several fixes at once, since gains do not add."""
+
+    fixes: list[str]
+    gain_us: Gain
+
+
+class WhatIf(_Noun, frozen=True, kw_only=True):
+    """What fixes return, from replay of `steps` steps.
+
+    `fixes` by expected gain; `combinations` are all sets of two and more of the first few; `order`
+    is the best first fix, the best two with it, and so on. Where a gate of the replay fails,
+    nothing is predicted and `withheld` says why.
+    """
+
+    steps: int
+    fixes: list[Fix]
+    combinations: list[Together]
+    order: list[Together]
+    withheld: str | None = None
 
 
 class Remedy(_Noun, frozen=True, kw_only=True):
@@ -254,6 +291,26 @@ class RankRow(_Noun, frozen=True, kw_only=True):
     idle_us: dict[str, float]
 
 
+class Replay(_Noun, frozen=True, kw_only=True):
+    """How well the dependency graph explains the recording: shares of its length unless said.
+
+    `closed_error` with all residuals kept, `open_error` without those of GPU starts and waits;
+    `start_error` is the mean error of an operation's start in the open replay, of the mean step;
+    `residual_share` what nothing explains on the path that sets the length; `violation_share` of
+    recorded edges contradict their times; `reordered` are time stamps that had to be ordered.
+    """
+
+    closed_error: float
+    open_error: float
+    start_error: float
+    residual_share: float
+    violation_share: float
+    clock_shift_us: float
+    reordered: int
+    queue_depth: int | None = None
+    failed: list[str]
+
+
 class Fidelity(_Noun, frozen=True, kw_only=True):
     """How far the numbers can be trusted: shares of the mean step, counts over the file."""
 
@@ -264,6 +321,7 @@ class Fidelity(_Noun, frozen=True, kw_only=True):
     host_events: int
     has_sync_events: bool
     notes: list[str]
+    replay: Replay | None = None
 
 
 class TimelineEvent(_Noun, frozen=True, kw_only=True):
@@ -326,6 +384,9 @@ class Diagnosis(_Noun, frozen=True, kw_only=True):
     blame: list[Place]
     findings: list[Finding]
     fidelity: Fidelity
+    saved_us: dict[str, float] = {}
+    """By cause of idle time: what the step would save without it, by replay."""
+    whatif: WhatIf | None = None
     timeline: Timeline | None = None
     run: RunFacts | None = None
     """What the records of a Capture say; None for a trace file."""

@@ -1,0 +1,185 @@
+"""From a trace to its dependency graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from perfkit.analyzers.gpu import GpuWork
+from perfkit.analyzers.graph import loader, streams, threads, waits
+from perfkit.analyzers.graph.model import RECORDED, Edge, Edges, Graph, Point, Repairs
+from perfkit.analyzers.graph.points import Points, calls_of, points_of
+from perfkit.analyzers.host import Host
+from perfkit.analyzers.launches import Launches
+from perfkit.analyzers.steps import Windows
+from perfkit.model.trace import Int64s, Trace
+
+_PASSES = 8
+_RANKS = 4
+_USUAL_SHIFT = 99.9  # percentile of kernels that seem to start too early
+
+
+@dataclass(frozen=True)
+class Built:
+    """A graph, and the points that its maker knows by other names.
+
+    `operation` is the point of each GPU operation; `end` that of each trace row's return, -1
+    where the row is no call of the graph; `border` those of the windows' starts, then of the last
+    window's end; `waits` the points where a wait for data ends.
+    """
+
+    graph: Graph
+    operation: Int64s
+    end: Int64s
+    border: Int64s
+    waits: Int64s
+
+
+def build(trace: Trace, work: GpuWork, calls: Launches, host: Host, windows: Windows) -> Built:
+    """The dependency graph of one rank's trace."""
+    rows = calls_of(host, calls)
+    main = _main(host)
+    launching = np.unique(trace.lane[calls.call[calls.call >= 0]]).tolist()
+    given = threads.handovers(host, launching)
+    batches = loader.batches(host, main)
+    borders = np.append(windows.start, windows.end[-1])
+    marks = np.concatenate((borders, given.start, given.end, batches.end))
+    lanes = np.concatenate((
+        np.full(len(borders), main), given.waiting, given.waiting, np.full(len(batches), main)
+    )).astype(np.int32)  # fmt: skip
+    shift = _clock_shift(trace, work, calls)
+    points = points_of(trace, work, rows, marks, lanes, shift)
+    mark = np.split(points.mark, np.cumsum((len(borders), len(given), len(given))))
+    queue = streams.queue_of(trace, work, calls)
+    gap = streams.stream_gap(trace, work, calls, queue)
+    held = _held(trace, work, calls, host, points, queue) if len(work) else []
+    edges = _joined([
+        threads.thread_edges(points, given, mark[1], mark[2]),
+        loader.batch_edges(points, mark[3]),
+        *(_gpu_edges(trace, work, calls, points, queue) if len(work) else []),
+        *(w.edges for w in held),
+    ])  # fmt: skip
+    lag = _lags(points, gap, held, edges)
+    made, order = _sorted(points, lag, edges, shift)
+    return Built(
+        graph=made,
+        operation=order[points.operation],
+        end=np.where(points.end >= 0, order[np.maximum(points.end, 0)], -1),
+        border=order[mark[0]],
+        waits=order[mark[3]],
+    )
+
+
+def _held(
+    trace: Trace, work: GpuWork, calls: Launches, host: Host, points: Points, queue: streams.Queue
+) -> list[waits.Waits]:
+    return [
+        *waits.queue_waits(trace, work, calls, points, queue),
+        waits.sync_waits(trace, work, calls, host, points, queue),
+        waits.copy_waits(trace, work, calls, host, points),
+        waits.allocator_waits(trace, work, host, points, queue),
+    ]
+
+
+def _gpu_edges(
+    trace: Trace, work: GpuWork, calls: Launches, points: Points, queue: streams.Queue
+) -> list[Edges]:
+    gap = streams.stream_gap(trace, work, calls, queue)
+    return [
+        streams.launch_edges(trace, work, calls, points, queue),
+        streams.event_edges(trace, work, calls, points, queue),
+        streams.graph_edges(trace, work, calls, points, gap),
+    ]
+
+
+def _main(host: Host) -> int:
+    """The thread that does most: it holds the marks."""
+    counts = np.bincount(host.thread, minlength=1) if len(host.thread) else np.zeros(1)
+    return int(np.argmax(counts))
+
+
+def _clock_shift(trace: Trace, work: GpuWork, calls: Launches) -> int:
+    """Nanoseconds by which the GPU's clock is early: hardly an operation precedes its launch."""
+    known = calls.call >= 0
+    early = trace.ts[calls.call[known]] - work.start[known]
+    return max(int(np.percentile(early, _USUAL_SHIFT)), 0) if len(early) else 0
+
+
+def _joined(parts: list[Edges]) -> Edges:
+    names = ("source", "target", "lag", "kind")
+    return Edges(*(np.concatenate([getattr(p, name) for p in parts]) for name in names))
+
+
+def _lags(points: Points, gap: int, held: list[waits.Waits], edges: Edges) -> Int64s:
+    """The least time from the end of the point before, on the same lane."""
+    before = points.prev
+    lag = np.where(before >= 0, points.time - (points.time + points.dur)[before], 0)
+    lag = np.where(points.kind == Point.OPERATION, np.minimum(lag, gap), lag)
+    for some in held:
+        ends = points.end[some.rows]
+        lag[ends] = np.minimum(lag[ends], some.cost)
+    waiting = edges.target[np.isin(edges.kind, (Edge.THREAD, Edge.DATA))]
+    lag[waiting] = np.minimum(lag[waiting], 0)
+    return lag
+
+
+def _sorted(points: Points, lag: Int64s, edges: Edges, shift: int) -> tuple[Graph, Int64s]:
+    """The graph in topological order, and the new position of each point."""
+    key, raised = _keys(points, edges)
+    order = np.argsort(key, kind="stable")
+    place = np.empty(len(order), dtype=np.int64)
+    place[order] = np.arange(len(order))
+    source, target = place[edges.source], place[edges.target]
+    end = (points.time + points.dur)[order]
+    room = points.time[order][target] - end[source]
+    fits = (source < target) & (room >= 0)
+    recorded = np.isin(edges.kind, RECORDED)
+    repairs = Repairs(shift, int((recorded & ~fits).sum()), int(recorded.sum()), raised)
+    kept = Edges(source, target, np.minimum(edges.lag, room), edges.kind).take(fits)
+    prev = points.prev[order]
+    prev = np.where(prev >= 0, place[prev], -1)
+    graph = Graph(
+        points.time[order], points.dur[order], points.kind[order], points.row[order],
+        points.lane[order], prev, lag[order], np.zeros(len(order), np.int64), kept, repairs,
+    )  # fmt: skip
+    return replace(graph, rest=rest(graph)), place
+
+
+def _keys(points: Points, edges: Edges) -> tuple[Int64s, int]:
+    """Sorting keys that put each point behind those before it on its lane and behind its sources.
+
+    Operations stand where they were launched: all that they wait for was launched before, and
+    blocks become as long as the launch queue. What time stamps contradict is raised, and counted.
+    """
+    launched = edges.kind == Edge.LAUNCH
+    at = points.time.copy()
+    at[edges.target[launched]] = points.time[edges.source[launched]]
+    key = at * _RANKS + points.kind
+    first = _along_lanes(key, points)
+    key = first
+    source, target = edges.source, edges.target
+    for _ in range(_PASSES):
+        late = key[target] <= key[source]
+        if not late.any():
+            break
+        key = key.copy()
+        np.maximum.at(key, target[late], key[source[late]] + 1)
+        key = _along_lanes(key, points)
+    return key, int((key != first).sum())
+
+
+def _along_lanes(key: Int64s, points: Points) -> Int64s:
+    """Each key at least that of the point before on its lane."""
+    low = np.flatnonzero(points.prev < 0)
+    parts = np.split(key, low[1:]) if len(low) else [key]
+    return np.concatenate([np.maximum.accumulate(part) for part in parts])
+
+
+def rest(graph: Graph) -> Int64s:
+    """What of each point's time nothing explains."""
+    edges, end = graph.edges, graph.time + graph.dur
+    bound = np.where(graph.prev >= 0, end[graph.prev] + graph.lag, np.iinfo(np.int64).min)
+    np.maximum.at(bound, edges.target, end[edges.source] + edges.lag)
+    free = bound == np.iinfo(np.int64).min
+    return np.where(free, 0, graph.time - bound)

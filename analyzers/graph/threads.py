@@ -1,0 +1,78 @@
+"""Threads that wait for one another: forward for backward, and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from perfkit.analyzers.graph.model import Edge, Edges
+from perfkit.analyzers.graph.points import Points
+from perfkit.analyzers.graph.streams import edges
+from perfkit.analyzers.host import Host
+from perfkit.analyzers.intervals import Intervals, spans, union
+from perfkit.model.trace import Int64s
+
+_SHORTEST_NS = 100_000
+"""A thread that waits for another does nothing for longer than this."""
+
+
+@dataclass(frozen=True)
+class Handovers:
+    """Times in which thread `waiting` did nothing and `working` worked; shapes (handovers,)."""
+
+    start: Int64s
+    end: Int64s
+    waiting: Int64s
+    working: Int64s
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+
+def handovers(host: Host, threads: list[int]) -> Handovers:
+    """Idle times of the thread that does most, in which another launching thread worked.
+
+    The other one has to be idle at both ends: what it does is then a part of what is waited for.
+    """
+    main = max(threads, key=lambda t: int((host.thread == t).sum()), default=-1)
+    busy = {t: union(*spans(host.trace, host.rows[host.thread == t])) for t in threads}
+    found = []
+    for other in (t for t in threads if t != main):
+        if not len(busy[main]):
+            break
+        start, end = busy[main].end[:-1], busy[main].start[1:]
+        long = end - start >= _SHORTEST_NS
+        start, end = start[long], end[long]
+        worked = busy[other].covered(start, end) > 0
+        apart = (_open_at(busy[other], start) | _open_at(busy[other], end)) == 0
+        keep = worked & apart
+        found.append((start[keep], end[keep], other))
+    return Handovers(
+        np.concatenate([np.empty(0, np.int64), *(s for s, _, _ in found)]),
+        np.concatenate([np.empty(0, np.int64), *(e for _, e, _ in found)]),
+        np.full(sum(len(s) for s, _, _ in found), main),
+        np.concatenate([np.empty(0, np.int64), *(np.full(len(s), t) for s, _, t in found)]),
+    )
+
+
+def _open_at(busy: Intervals, times: Int64s) -> Int64s:
+    at = np.searchsorted(busy.start, times, side="left") - 1
+    inside = (at >= 0) & (times < np.append(busy.end, 0)[at])
+    return inside.astype(np.int64)
+
+
+def thread_edges(points: Points, found: Handovers, begins: Int64s, ends: Int64s) -> Edges:
+    """From the mark `begins` to the other's first point, from its last to the mark `ends`."""
+    first, last = np.full(len(found), -1), np.full(len(found), -1)
+    for lane in np.unique(found.working).tolist():
+        mine = np.flatnonzero(found.working == lane)
+        there = np.flatnonzero(points.lane == lane)
+        low = np.searchsorted(points.time[there], found.start[mine])
+        high = np.searchsorted(points.time[there], found.end[mine], side="right") - 1
+        some = low <= high
+        first[mine[some]], last[mine[some]] = there[low[some]], there[high[some]]
+    known = first >= 0
+    source = np.concatenate((begins[known], last[known]))
+    target = np.concatenate((first[known], ends[known]))
+    return edges(source, target, points.time[target] - points.time[source], Edge.THREAD)

@@ -1,0 +1,160 @@
+"""What calls on the host wait for: room in the queue, operations, the whole device."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from perfkit.analyzers.gpu import GpuWork
+from perfkit.analyzers.graph.model import Edge, Edges
+from perfkit.analyzers.graph.points import Points
+from perfkit.analyzers.graph.streams import Queue, edges, last_before
+from perfkit.analyzers.host import Host
+from perfkit.analyzers.intervals import spans
+from perfkit.analyzers.launches import Launches
+from perfkit.analyzers.names import matching
+from perfkit.model.cause import CODE, Cause
+from perfkit.model.trace import Bools, Int64s, Kind, Trace
+
+_DEVICE = re.compile(r"(cuda|hip|cu)(Device|Ctx)Synchronize")
+_RETURN_NS = 7_000  # a call returns 6-8 us after what it waited for
+_LATE_NS = 30_000  # what ended longer before the return was not waited for
+CALL_NS = 5_000
+"""A synchronizing call that has nothing to wait for."""
+_BLOCKED = 10  # times the usual launch
+_FEWEST_BLOCKED = 20
+_MOST_SPREAD_NS = 20_000
+_DRAINED_NS = 20_000
+
+
+@dataclass(frozen=True)
+class Waits:
+    """Edges to the ends of calls, and what these calls take without waiting.
+
+    `rows` are trace rows of calls and `cost` nanoseconds; shapes (calls,).
+    """
+
+    edges: Edges
+    rows: Int64s
+    cost: Int64s
+
+
+def queue_waits(
+    trace: Trace, work: GpuWork, calls: Launches, points: Points, queue: Queue
+) -> list[Waits]:
+    """Launches wait for room in the queue of their stream, where the trace shows that they do."""
+    found = [_full_queue(trace, work, calls, points, queue.order[s]) for s in queue.streams()]
+    return [waits for waits in found if waits is not None]
+
+
+def _full_queue(
+    trace: Trace, work: GpuWork, calls: Launches, points: Points, ops: Int64s
+) -> Waits | None:
+    """`ops` are one stream's operations in launch order."""
+    ops = ops[calls.call[ops] >= 0]
+    rows = calls.call[ops]
+    start, end = spans(trace, rows)
+    usual = int(np.median(end - start)) if len(rows) else 0
+    slow = np.flatnonzero(end - start > _BLOCKED * max(usual, 1))
+    if len(slow) < _FEWEST_BLOCKED:
+        return None
+    ends = np.maximum.accumulate(work.end[ops])
+    depth = slow + 1 - np.searchsorted(ends, end[slow], side="right")
+    size = int(np.bincount(np.maximum(depth, 0)).argmax())
+    full = slow[(depth == size) & (slow >= size)]
+    lag = end[full] - ends[full - size]
+    if size < 2 or len(full) < _FEWEST_BLOCKED or 2 * len(full) < len(slow):
+        return None
+    if np.percentile(np.abs(lag - np.median(lag)), 90) > _MOST_SPREAD_NS:
+        return None
+    later = np.arange(size, len(ops))
+    held = later[(end - start)[later] > 2 * usual]
+    held = held[np.abs(end[held] - ends[held - size] - np.median(lag)) <= _LATE_NS]
+    waiting = edges(
+        points.operation[ops[later - size]],
+        points.end[rows[later]],
+        int(np.median(lag)),
+        Edge.QUEUE,
+    )
+    return Waits(waiting, rows[held], np.full(len(held), usual, dtype=np.int64))
+
+
+def sync_waits(
+    trace: Trace, work: GpuWork, calls: Launches, host: Host, points: Points, queue: Queue
+) -> Waits:
+    """Synchronizing calls wait for what was launched before them.
+
+    On which stream, the trace says where it has synchronization records; else it is the stream
+    whose last operation ended last inside of the call, or the one its thread launched to.
+    """
+    launching = np.isin(host.rows, calls.call[calls.call >= 0])
+    rows = host.rows[(host.cause == CODE[Cause.SYNC]) & ~launching]
+    start, end = spans(trace, rows)
+    last = last_before(queue, start)
+    known = last >= 0
+    over = np.where(known, work.end[np.maximum(last, 0)], np.iinfo(np.int64).min)
+    fits = known & (over <= end[:, None])
+    whole = matching(trace, _DEVICE)[trace.name[rows]]
+    fits &= whole[:, None] | _awaited(trace, rows, queue, np.where(fits, over, -1), start)
+    call, stream = np.nonzero(fits)
+    waiting = edges(
+        points.operation[last[call, stream]], points.end[rows[call]], _RETURN_NS, Edge.SYNC
+    )
+    explained = end - np.where(fits, over, -1).max(axis=1, initial=-1) <= _LATE_NS
+    return Waits(waiting, rows[explained], np.full(int(explained.sum()), CALL_NS))
+
+
+def _awaited(trace: Trace, rows: Int64s, queue: Queue, over: Int64s, start: Int64s) -> Bools:
+    """Which stream each call waited for; `over` is -1 where none ended in time."""
+    best = over.argmax(axis=1) if over.shape[1] else np.zeros(len(rows), dtype=np.int64)
+    at = np.searchsorted(queue.launched, start) - 1
+    lanes = np.unique(queue.lane)
+    own = np.searchsorted(lanes, queue.lane[np.maximum(at, 0)])
+    waited = over.max(axis=1, initial=-1) > start
+    choice = np.where(waited, best, own)
+    told = _told(trace, rows, lanes)
+    choice = np.where(told >= 0, told, choice)
+    return np.asarray(np.arange(over.shape[1])[None, :] == choice[:, None])
+
+
+def _told(trace: Trace, rows: Int64s, lanes: Int64s) -> Int64s:
+    """Position of the stream among `lanes` that a synchronization record names, -1 without one."""
+    records = np.flatnonzero(trace.kind == Kind.SYNC)
+    place = {lane: i for i, lane in enumerate(lanes.tolist())}
+    by_call = {int(trace.corr[r]): place.get(int(trace.lane[r]), -1) for r in records.tolist()}
+    by_call.pop(-1, None)
+    return np.array([by_call.get(corr, -1) for corr in trace.corr[rows].tolist()], dtype=np.int64)
+
+
+def copy_waits(trace: Trace, work: GpuWork, calls: Launches, host: Host, points: Points) -> Waits:
+    """Copies that hold their call until they are done."""
+    blocking = np.zeros(len(trace), dtype=np.bool_)
+    codes = [CODE[Cause.COPY], CODE[Cause.SYNC]]
+    blocking[host.rows[np.isin(host.cause, codes)]] = True
+    mine = np.flatnonzero((calls.call >= 0) & blocking[calls.call] & work.is_copy)
+    call = calls.call[mine]
+    late = trace.end[call] - work.end[mine]
+    mine, call, late = (a[(late >= 0) & (late <= _LATE_NS)] for a in (mine, call, late))
+    waiting = edges(points.operation[mine], points.end[call], _RETURN_NS, Edge.COPY)
+    return Waits(waiting, call, np.full(len(call), CALL_NS, dtype=np.int64))
+
+
+def allocator_waits(trace: Trace, work: GpuWork, host: Host, points: Points, queue: Queue) -> Waits:
+    """Memory calls inside of which the last operation of the device ended."""
+    rows = host.rows[host.cause == CODE[Cause.ALLOCATOR]]
+    start, end = spans(trace, rows)
+    long = end - start >= _DRAINED_NS
+    rows, start, end = rows[long], start[long], end[long]
+    last = last_before(queue, start)
+    over = np.where(last >= 0, work.end[np.maximum(last, 0)], -1)
+    latest = over.max(axis=1, initial=-1)
+    drained = (latest > start) & (latest <= end)
+    call = np.flatnonzero(drained)
+    best = over[call].argmax(axis=1) if len(call) else call
+    after = end[call] - latest[call]
+    waiting = edges(
+        points.operation[last[call, best]], points.end[rows[call]], after, Edge.ALLOCATOR
+    )
+    return Waits(waiting, rows[call], np.minimum(after, (end - start)[call]))
