@@ -17,6 +17,7 @@ from perfkit.analyzers.python_gaps import python_gaps
 from perfkit.analyzers.run_facts import with_run
 from perfkit.analyzers.timeline import timeline_of_step
 from perfkit.analyzers.transfers import collectives, copies, overlap
+from perfkit.analyzers.whatif import saved_by_cause, what_if
 from perfkit.model.cause import CAUSES
 from perfkit.model.diagnosis import (
     Breakdown,
@@ -67,6 +68,8 @@ def _of_trace(trace: Trace) -> Diagnosis:
         blame=[],
         findings=[],
         fidelity=fidelity(facts),
+        saved_us=saved_by_cause(facts),
+        whatif=what_if(facts),
         timeline=timeline_of_step(facts),
         python_gaps=python_gaps(facts),
         environment=_environment(trace),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,11 +12,17 @@ from perfkit.analyzers.breakdown import StepTimes, step_times
 from perfkit.analyzers.cpu import cpu_step_times, unobserved_step_times
 from perfkit.analyzers.exclusion import with_exclusions
 from perfkit.analyzers.gpu import GpuWork, gpu_work
+from perfkit.analyzers.graph.build import Built, build
+from perfkit.analyzers.graph.gates import replay_fidelity
 from perfkit.analyzers.host import Host, host_events
 from perfkit.analyzers.idle import Pieces, idle_pieces, step_of
 from perfkit.analyzers.launches import Launches, launches
 from perfkit.analyzers.steps import Windows, steps
+from perfkit.model.diagnosis import Replay
 from perfkit.model.trace import Bools, Int64s, Trace
+
+if TYPE_CHECKING:
+    from perfkit.analyzers.whatif.part import Stretch
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,23 @@ class Facts:
     def per_step_us(self, nanoseconds: int | float | np.generic) -> float:
         """A sum over the counted steps as microseconds per step."""
         return float(nanoseconds) / 1000 / self.mean_over
+
+    @cached_property
+    def built(self) -> Built:
+        """The dependency graph."""
+        return build(self.trace, self.work, self.calls, self.host, self.windows)
+
+    @cached_property
+    def replay(self) -> Replay:
+        """How well that graph explains the recording."""
+        return replay_fidelity(self)
+
+    @cached_property
+    def stretch(self) -> Stretch:
+        """The steps that are replayed to see what fixes return."""
+        from perfkit.analyzers.whatif.part import stretch
+
+        return stretch(self, self.built)
 
     @property
     def device_kind(self) -> str:

@@ -25,6 +25,7 @@ def fidelity(facts: Facts) -> Fidelity:
         gpu_events=gpu,
         host_events=len(facts.trace) - trace_gpu,
         has_sync_events=bool((facts.trace.kind == Kind.SYNC).any()),
+        replay=facts.replay,
         notes=[*_records(facts, orphans), *_damage(facts), *_devices(facts)],
     )
 

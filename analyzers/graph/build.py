@@ -26,7 +26,8 @@ class Built:
 
     `operation` is the point of each GPU operation; `end` that of each trace row's return, -1
     where the row is no call of the graph; `border` those of the windows' starts, then of the last
-    window's end; `waits` the points where a wait for data ends.
+    window's end; `waits` the points where a wait for data ends. `queue_depth` is how many
+    operations fit into the launch queue, None where the trace does not show it.
     """
 
     graph: Graph
@@ -34,6 +35,7 @@ class Built:
     end: Int64s
     border: Int64s
     waits: Int64s
+    queue_depth: int | None
 
 
 def build(trace: Trace, work: GpuWork, calls: Launches, host: Host, windows: Windows) -> Built:
@@ -61,6 +63,7 @@ def build(trace: Trace, work: GpuWork, calls: Launches, host: Host, windows: Win
         *(w.edges for w in held),
     ])  # fmt: skip
     lag = _lags(points, gap, held, edges)
+    lag[mark[3][1:]] = _before_waits(points, mark[3], batches.start)[1:]
     made, order = _sorted(points, lag, edges, shift)
     return Built(
         graph=made,
@@ -68,6 +71,7 @@ def build(trace: Trace, work: GpuWork, calls: Launches, host: Host, windows: Win
         end=np.where(points.end >= 0, order[np.maximum(points.end, 0)], -1),
         border=order[mark[0]],
         waits=order[mark[3]],
+        queue_depth=next((w.depth for w in held if w.depth), None),
     )
 
 
@@ -119,9 +123,14 @@ def _lags(points: Points, gap: int, held: list[waits.Waits], edges: Edges) -> In
     for some in held:
         ends = points.end[some.rows]
         lag[ends] = np.minimum(lag[ends], some.cost)
-    waiting = edges.target[np.isin(edges.kind, (Edge.THREAD, Edge.DATA))]
+    waiting = edges.target[edges.kind == Edge.THREAD]
     lag[waiting] = np.minimum(lag[waiting], 0)
     return lag
+
+
+def _before_waits(points: Points, arrivals: Int64s, start: Int64s) -> Int64s:
+    """What the thread did before it began to wait."""
+    return np.asarray(np.maximum(start - points.time[points.prev[arrivals]], 0))
 
 
 def _sorted(points: Points, lag: Int64s, edges: Edges, shift: int) -> tuple[Graph, Int64s]:

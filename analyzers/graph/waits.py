@@ -33,12 +33,14 @@ _DRAINED_NS = 20_000
 class Waits:
     """Edges to the ends of calls, and what these calls take without waiting.
 
-    `rows` are trace rows of calls and `cost` nanoseconds; shapes (calls,).
+    `rows` are trace rows of calls and `cost` nanoseconds; shapes (calls,). `depth` is the size of
+    the queue they wait for room in.
     """
 
     edges: Edges
     rows: Int64s
     cost: Int64s
+    depth: int | None = None
 
 
 def queue_waits(
@@ -78,7 +80,7 @@ def _full_queue(
         int(np.median(lag)),
         Edge.QUEUE,
     )
-    return Waits(waiting, rows[held], np.full(len(held), usual, dtype=np.int64))
+    return Waits(waiting, rows[held], np.full(len(held), usual, dtype=np.int64), size)
 
 
 def sync_waits(

@@ -1,0 +1,99 @@
+"""Whether a graph explains the recording well enough to predict from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+
+from perfkit.analyzers.graph.model import Edge, Graph, Point
+from perfkit.analyzers.graph.replay import replay, schedule
+from perfkit.model.diagnosis import Replay
+from perfkit.model.trace import Bools, Int64s
+
+if TYPE_CHECKING:
+    from perfkit.analyzers.facts import Facts
+
+MOST_CLOSED, MOST_OPEN, MOST_START, MOST_REST = 1e-4, 0.01, 0.005, 0.02
+MOST_VIOLATIONS, MOST_MISSING = 1e-3, 0.005
+
+
+def replay_fidelity(facts: Facts) -> Replay:
+    """The errors of the replay, and each gate that they fail as a sentence."""
+    graph, built = facts.built.graph, facts.built
+    plan = schedule(graph)
+    closed = replay(graph, plan)
+    opened = replay(replace(graph, rest=np.where(_is_open(graph), 0, graph.rest)), plan)
+    length = max(_length(graph, graph.time), 1)
+    step = facts.per_step_us(facts.times.wall[facts.counted].sum()) * 1000
+    start = np.abs(opened - graph.time)[built.operation]
+    found = Replay(
+        closed_error=abs(_length(graph, closed) - length) / length,
+        open_error=abs(_length(graph, opened) - length) / length,
+        start_error=float(start.mean()) / max(step, 1) if len(start) else 0.0,
+        residual_share=_rest_on_path(graph) / length,
+        violation_share=graph.repairs.violations / max(graph.repairs.recorded_edges, 1),
+        clock_shift_us=graph.repairs.clock_shift_ns / 1000,
+        reordered=graph.repairs.reordered,
+        queue_depth=built.queue_depth,
+        failed=[],
+    )
+    return msgspec.structs.replace(found, failed=list(_failures(found, facts)))
+
+
+def _failures(found: Replay, facts: Facts) -> Iterator[str]:
+    if found.closed_error > MOST_CLOSED:
+        yield f"the replay misses the recording by {found.closed_error:.2%}"
+    if found.open_error > MOST_OPEN:
+        yield f"without residuals the replay misses the recording by {found.open_error:.1%}"
+    if found.start_error > MOST_START:
+        yield f"operations start {found.start_error:.1%} of a step off"
+    if found.residual_share > MOST_REST:
+        yield f"{found.residual_share:.1%} of the recording's length is explained by nothing"
+    if found.violation_share > MOST_VIOLATIONS:
+        yield f"{found.violation_share:.1%} of the recorded dependencies contradict their times"
+    missing = int((facts.calls.call < 0).sum()) + len(facts.calls.orphans)
+    share = missing / max(len(facts.work) + len(facts.calls.orphans), 1)
+    if share > MOST_MISSING:
+        yield f"{share:.1%} of the operations lack their launch or their record"
+
+
+def _is_open(graph: Graph) -> Bools:
+    """Points whose residuals an open replay drops: starts on the GPU, and what waits for it."""
+    waits = np.isin(graph.edges.kind, (Edge.SYNC, Edge.COPY, Edge.QUEUE))
+    found: Bools = graph.kind == Point.OPERATION
+    found[graph.edges.target[waits]] = True
+    return found
+
+
+def _length(graph: Graph, time: Int64s) -> int:
+    return int((time + graph.dur).max() - time.min()) if len(graph) else 0
+
+
+def _rest_on_path(graph: Graph) -> int:
+    """Residuals on the path of dependencies that sets the length."""
+    if not len(graph):
+        return 0
+    before = _binding(graph).tolist()
+    rest = graph.rest.tolist()
+    at = int(np.argmax(graph.time + graph.dur))
+    total = 0
+    while at >= 0:
+        total += rest[at]
+        at = before[at]
+    return total
+
+
+def _binding(graph: Graph) -> Int64s:
+    """For each point the one that it waited for last, -1 without one."""
+    end, edges = graph.time + graph.dur, graph.edges
+    found = graph.prev.copy()
+    best = np.where(found >= 0, end[found] + graph.lag, np.iinfo(np.int64).min)
+    bound = end[edges.source] + edges.lag
+    order = np.argsort(bound, kind="stable")
+    later = order[bound[order] > best[edges.target[order]]]
+    found[edges.target[later]] = edges.source[later]  # the last one written is the latest
+    return found

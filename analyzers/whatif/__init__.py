@@ -1,0 +1,142 @@
+"""What fixes return: the graph is changed as the fix would change the program, and replayed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+
+from perfkit.analyzers.facts import Facts
+from perfkit.analyzers.whatif.edit import Edit
+from perfkit.analyzers.whatif.errors import OF_STEP, of_gain
+from perfkit.analyzers.whatif.fixes import STANDARD, Fix, parse, remove
+from perfkit.analyzers.whatif.part import Stretch
+from perfkit.model.cause import CAUSES, CODE, Cause
+from perfkit.model.diagnosis import Fix as FixRow
+from perfkit.model.diagnosis import Gain, Together, WhatIf
+from perfkit.model.trace import Int64s
+
+_WORTH_SAYING = 0.002  # of the step: fixes that return less are not told of
+_TOGETHER = 4  # fixes of which all combinations are replayed
+_NINE_IN_TEN = 1.645
+_FEWEST = 0.005  # of the step: causes with less idle time need no replay
+_NOT_REMOVED = (Cause.UNOBSERVED, Cause.UNKNOWN, Cause.PROFILER)
+
+
+def fixes_of(names: Sequence[str]) -> list[Fix]:
+    """The fixes with these names; PerfkitError for what is no fix."""
+    return parse(names)
+
+
+def what_if(facts: Facts, names: Sequence[str] = ()) -> WhatIf:
+    """What each fix returns, and several together; without names, all that return something.
+
+    Raises PerfkitError for what is no fix.
+    """
+    asked = fixes_of(names)
+    if facts.replay.failed:
+        reason = "; ".join(facts.replay.failed)
+        return WhatIf(steps=0, fixes=[], combinations=[], order=[], withheld=reason)
+    steps = facts.stretch
+    if asked:
+        rows = [_row(steps, fix) for fix in asked]
+        return WhatIf(
+            steps=int(steps.counted.sum()),
+            fixes=rows,
+            combinations=[],
+            order=[_together(steps, asked)],
+        )
+    return _standard(steps, facts.device_kind)
+
+
+def _standard(steps: Stretch, device: str) -> WhatIf:
+    least = _WORTH_SAYING * steps.mean_us
+    rows = [_row(steps, fix) for fix in parse(STANDARD[device])]
+    rows = sorted((r for r in rows if _expected(r.gain_us) > least), key=_by_gain)
+    first = parse([row.fix for row in rows[:_TOGETHER]])
+    sets = [
+        _together(steps, list(some))
+        for size in range(2, len(first) + 1)
+        for some in combinations(first, size)
+    ]
+    return WhatIf(
+        steps=int(steps.counted.sum()), fixes=rows, combinations=sets, order=_order(rows, sets)
+    )
+
+
+def _expected(gain: Gain) -> float:
+    return gain.expected or 0.0
+
+
+def _by_gain(row: FixRow) -> float:
+    return -_expected(row.gain_us)
+
+
+def _order(rows: list[FixRow], sets: list[Together]) -> list[Together]:
+    """The best fix, the best with it, and so on."""
+    singles = [Together(fixes=[row.fix], gain_us=row.gain_us) for row in rows[:_TOGETHER]]
+    chosen: list[Together] = []
+    for size in range(1, len(singles) + 1):
+        before = set(chosen[-1].fixes) if chosen else set()
+        of_size = [s for s in (*singles, *sets) if len(s.fixes) == size and before <= set(s.fixes)]
+        chosen.append(max(of_size, key=lambda s: _expected(s.gain_us)))
+    return chosen
+
+
+def _row(steps: Stretch, fix: Fix) -> FixRow:
+    gain = gain_of(steps, [fix])
+    return FixRow(fix=fix.spelled, text=fix.text, gain_us=gain, grade=fix.grade)
+
+
+def _together(steps: Stretch, fixes: list[Fix]) -> Together:
+    return Together(fixes=[fix.spelled for fix in fixes], gain_us=gain_of(steps, fixes))
+
+
+def gain_of(steps: Stretch, fixes: list[Fix]) -> Gain:
+    """What these fixes return together, in microseconds per step."""
+    expected, spread = _saved(steps, _edited(steps, fixes, optimistic=False))
+    bound, _ = _saved(steps, _edited(steps, fixes, optimistic=True))
+    bound = max(bound, expected, 0.0)
+    error = max(of_gain([f.name for f in fixes]) * abs(expected), spread) + OF_STEP * steps.mean_us
+    return Gain(
+        bound=bound,
+        expected=expected,
+        low=expected - error,
+        high=min(expected + error, bound + OF_STEP * steps.mean_us),
+    )
+
+
+def _edited(steps: Stretch, fixes: list[Fix], *, optimistic: bool) -> Edit:
+    edit = Edit(steps.part, optimistic=optimistic)
+    for fix in fixes:
+        fix.apply(edit)
+    return edit
+
+
+def _saved(steps: Stretch, edit: Edit) -> tuple[float, float]:
+    """Microseconds saved in the mean step, and how much that varies with the steps."""
+    before = steps.recorded
+    gain = (before - steps.replayed(edit)) * _scale(steps, before)
+    spread = float(np.std(gain) / np.sqrt(max(len(gain), 1)))
+    return float(gain.mean()), _NINE_IN_TEN * spread
+
+
+def _scale(steps: Stretch, recorded: Int64s) -> float:
+    """Replayed nanoseconds to microseconds of the measured mean step."""
+    return steps.mean_us / max(float(recorded.mean()), 1.0)
+
+
+def saved_by_cause(facts: Facts) -> dict[str, float]:
+    """What the mean step would save without each cause of idle time, in microseconds."""
+    if facts.replay.failed:
+        return {}
+    steps, idle = facts.stretch, facts.times.idle[facts.counted].sum(axis=0)
+    least = _FEWEST * float(facts.times.wall[facts.counted].sum())
+    found = {}
+    for cause in CAUSES:
+        if idle[CODE[cause]] > least and cause not in _NOT_REMOVED:
+            edit = Edit(steps.part, optimistic=True)
+            remove(cause, edit)
+            found[cause.value] = max(_saved(steps, edit)[0], 0.0)
+    return found

@@ -1,0 +1,109 @@
+"""A graph with some of its durations changed, and what the host's time in it was spent on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from perfkit.analyzers.facts import Facts
+from perfkit.analyzers.graph.model import Edge, Graph
+from perfkit.analyzers.host import timeline
+from perfkit.analyzers.intervals import union
+from perfkit.model.cause import CAUSES, CODE, Cause
+from perfkit.model.trace import Bools, Int8s, Int64s
+
+_NEVER = -(1 << 50)
+"""The lag of an edge that no longer holds anything up."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """The part of a trace that is replayed: its graph, and what its points stand for.
+
+    `work` are positions of the GPU operations in the facts and `operation` their points; `caller`
+    has the Cause code of the call that each point ends or that launched it, -1 without one.
+    """
+
+    facts: Facts
+    graph: Graph
+    work: Int64s
+    operation: Int64s
+    caller: Int8s
+    spent: Int64s
+    """Nanoseconds by cause before each host point since the one before; (causes, points)."""
+
+
+class Edit:
+    """Durations, lags and edges of a part, to be changed by fixes one after the other."""
+
+    def __init__(self, part: Part, *, optimistic: bool) -> None:
+        graph = part.graph
+        self.part = part
+        self.optimistic = optimistic
+        """Whether the most is asked that the fix could ever return."""
+        self.dur, self.lag = graph.dur.copy(), graph.lag.copy()
+        self.rest, self.edge_lag = graph.rest.copy(), graph.edges.lag.copy()
+        self._left = part.spent.copy()
+
+    def graph(self) -> Graph:
+        """The graph as it is now."""
+        graph = self.part.graph
+        edges = replace(graph.edges, lag=self.edge_lag)
+        return replace(graph, dur=self.dur, lag=self.lag, rest=self.rest, edges=edges)
+
+    def shorten(self, causes: Iterable[Cause], keep: float, where: Bools | None = None) -> None:
+        """Let the host's time of these causes take only the share `keep` of what it took."""
+        for cause in causes:
+            left = self._left[CODE[cause]]
+            gone = np.minimum((left * (1 - keep)).astype(np.int64), np.maximum(self.lag, 0))
+            if where is not None:
+                gone = np.where(where, gone, 0)
+            self.lag -= gone
+            left -= gone
+
+    def release(self, kinds: Iterable[Edge], callers: Iterable[Cause] | None = None) -> None:
+        """Let calls (of these causes) no longer wait for these edges."""
+        edges = self.part.graph.edges
+        mine = np.isin(edges.kind, list(kinds))
+        if callers is not None:
+            codes = [CODE[cause] for cause in callers]
+            mine &= np.isin(self.part.caller[edges.target], codes)
+        self.edge_lag[mine] = _NEVER
+        self.rest[edges.target[mine]] = 0
+
+    def scale(self, operations: Bools, factor: float) -> None:
+        """Let these operations of the part (a mask over them) take `factor` times as long."""
+        points = self.part.operation[operations]
+        self.dur[points] = (self.dur[points] * factor).astype(np.int64)
+
+
+def time_by_cause(facts: Facts, graph: Graph) -> Int64s:
+    """Nanoseconds of each cause between each host point and the one before; (causes, points)."""
+    spent = np.zeros((len(CAUSES), len(graph)), dtype=np.int64)
+    on_host = np.flatnonzero(~graph.is_operation & (graph.prev >= 0))
+    for thread in np.unique(graph.lane[on_host]).tolist():
+        mine = on_host[graph.lane[on_host] == thread]
+        line = timeline(facts.host, thread)
+        begin, end = graph.time[graph.prev[mine]], graph.time[mine]
+        edges = np.append(line.start, max(int(end[-1]), *line.start[-1:].tolist(), 0))
+        python = end - begin
+        for code in np.unique(line.cause).tolist():
+            held = np.flatnonzero(line.cause == code)
+            covered = union(edges[held], edges[held + 1]).covered(begin, end)
+            if code != CODE[Cause.PYTHON]:
+                spent[code, mine] = covered
+                python = python - covered
+        spent[CODE[Cause.PYTHON], mine] = python
+    return spent
+
+
+def callers(facts: Facts, graph: Graph) -> Int8s:
+    """Cause code of the call that each point ends, or that launched it; shape (points,)."""
+    by_row = np.full(len(facts.trace) + 1, -1, dtype=np.int8)
+    by_row[facts.host.rows] = facts.host.cause
+    call = np.full(len(facts.trace) + 1, -1, dtype=np.int64)
+    call[facts.work.rows] = facts.calls.call
+    row = np.where(graph.is_operation, call[graph.row], graph.row)
+    return by_row[row]
