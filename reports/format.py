@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
+from collections.abc import Sequence
 
 _TIME_UNITS = ((1e6, "s"), (1e3, "ms"))
 _BYTE_UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
@@ -23,6 +24,15 @@ def time_us(value: float | None) -> str:
     return f"{value:.{decimals}f} us"
 
 
+def times_us(values: Sequence[float]) -> list[str]:
+    """Several times in the unit of the first, which alone names it: 18.0 ms, 17.2, 19.5."""
+    first = time_us(values[0])
+    unit = first.rpartition(" ")[2]
+    scale = next((scale for scale, name in _TIME_UNITS if name == unit), 1.0)
+    decimals = len(first.partition(" ")[0].partition(".")[2])
+    return [first, *(f"{value / scale:,.{decimals}f}" for value in values[1:])]
+
+
 def _digits(value: float) -> str:
     size = abs(value)
     if size < 9.995:
@@ -37,6 +47,13 @@ def share(value: float | None) -> str:
     if 0 < value < 0.0005:
         return "<0.1 %"
     return f"{value * 100:.1f} %" if value else "0 %"
+
+
+def fine_share(value: float) -> str:
+    """A share that is small when all is well, in hundredths of a percent: 0.16 %."""
+    if 0 < value < 0.00005:
+        return "<0.01 %"
+    return f"{value * 100:.2f} %" if value else "0 %"
 
 
 def size(value: float | None) -> str:

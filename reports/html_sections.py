@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from perfkit.model.diagnosis import Diagnosis, Finding, Place
-from perfkit.reports import summary
+from perfkit.reports import gains, summary
 from perfkit.reports.format import clean, count, share, time_us
 from perfkit.reports.html_tags import (
     Html,
@@ -72,9 +72,13 @@ def _largest_cause(diagnosis: Diagnosis) -> tuple[str, str, str] | None:
 
 
 def _largest_gain(diagnosis: Diagnosis) -> tuple[str, str, str] | None:
+    order = diagnosis.whatif.order if diagnosis.whatif else []
+    if order and order[0].gain_us.expected and not gains.is_within_error(order[0].gain_us):
+        after, between = gains.after_parts(diagnosis.steps.mean_us, order[0].gain_us)
+        return (f"with {gains.names_text(order[0].fixes)}", after, between)
     if not diagnosis.findings:
         return None
-    top = diagnosis.findings[0]
+    top = max(diagnosis.findings, key=lambda finding: finding.gain_us.bound)
     return ("most to gain", time_us(top.gain_us.bound), f"per step at most ({clean(top.code)})")
 
 
@@ -122,21 +126,22 @@ def _meaning(part: Slice) -> Html:
 
 
 def findings(diagnosis: Diagnosis) -> Html:
-    """What the rules say, by cost."""
+    """What the rules say, the worst and what pays most first."""
     ranked = summary.ranked(diagnosis.findings)
     if not ranked:
         return section("findings", "Findings", tag("p", Html("No rule found anything to fix.")))
-    return section("findings", "Findings, by cost", *(_finding(finding) for finding in ranked))
+    articles = (_finding(diagnosis, finding) for finding in ranked)
+    return section("findings", "Findings, by severity and gain", *articles)
 
 
-def _finding(finding: Finding) -> Html:
+def _finding(diagnosis: Diagnosis, finding: Finding) -> Html:
     return tag(
         "article",
         _finding_head(finding),
         tag("ul", *(tag("li", text(fact.text)) for fact in finding.evidence)),
         tag("p", tag("strong", Html("Fix. ")), text(finding.remedy.text, 2000), class_="fix"),
         _snippet(finding),
-        _gain(finding),
+        _gain(diagnosis, finding),
         _where(finding.where),
         class_=f"finding {finding.severity}",
     )
@@ -168,12 +173,12 @@ def _snippet(finding: Finding) -> Html:
     return join((tag("div", block(finding.remedy.snippet), button, class_="snippet"), note))
 
 
-def _gain(finding: Finding) -> Html:
+def _gain(diagnosis: Diagnosis, finding: Finding) -> Html:
     explain = f"perfkit explain {clean(finding.code)}"
     return tag(
         "p",
         tag("strong", Html("Gain: ")),
-        text(f"{summary.gain_text(finding)}."),
+        text(f"{gains.gain_text(diagnosis, finding)}."),
         Html(" Why, and when not: "),
         code(explain),
         class_="quiet",

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 
 from perfkit.model.diagnosis import Diagnosis, Finding, Place
-from perfkit.reports import summary
+from perfkit.reports import gains, summary
 from perfkit.reports.format import clean, clean_lines, count, plural, share, shorten, time_us
 from perfkit.reports.run_summary import run_lines
 
@@ -73,24 +73,32 @@ def _breakdown(diagnosis: Diagnosis) -> str:
 def _findings(diagnosis: Diagnosis) -> str:
     findings = summary.ranked(diagnosis.findings)
     if not findings:
-        return "No rule found anything to fix."
+        return "\n\n".join(["No rule found anything to fix.", *_together(diagnosis)])
     rows = [
         (
             f"{_MARKS[f.severity]} {f.severity} **{escaped(f.title)}** ({code(f.code)})",
             time_us(f.cost_us),
             share(f.cost_share),
+            gains.gain_text(diagnosis, f),
         )
         for f in findings
     ]
-    table = _table(("finding", "cost per step", "share"), rows)
-    return "\n\n".join([table, *(_details(finding) for finding in findings)])
+    table = _table(("finding", "cost per step", "share", "with the fix"), rows)
+    details = (_details(diagnosis, finding) for finding in findings)
+    return "\n\n".join([table, *_together(diagnosis), *details])
 
 
-def _details(finding: Finding) -> str:
+def _together(diagnosis: Diagnosis) -> list[str]:
+    said = gains.together_text(diagnosis)
+    return [f"**{escaped(said)}**"] if said else []
+
+
+def _details(diagnosis: Diagnosis, finding: Finding) -> str:
     """Evidence, places, remedy: folded away."""
     lines = [f"- {escaped(fact.text)}" for fact in finding.evidence]
     lines += [_place(place) for place in finding.where]
-    lines += [f"- Gain: {summary.gain_text(finding)}; confidence {finding.confidence}"]
+    gain = gains.gain_text(diagnosis, finding)
+    lines += [f"- Gain: {gain}; confidence {finding.confidence}"]
     head = _inert(f"{finding.code}: {finding.title}")
     remedy = [f"**Fix.** {escaped(finding.remedy.text, 2000)}", _snippet(finding)]
     body = "\n\n".join(part for part in ("\n".join(lines), *remedy) if part)
@@ -119,7 +127,8 @@ def _facts(diagnosis: Diagnosis) -> str:
         code(summary.file_name(diagnosis)),
         f"perfkit {escaped(diagnosis.perfkit_version)}",
     ]
-    notes = [escaped(note) for note in summary.fidelity_facts(diagnosis)]
+    trust = gains.trust_text(diagnosis)
+    notes = [escaped(note) for note in (trust, *summary.fidelity_facts(diagnosis)) if note]
     run = [escaped(line) for line in run_lines(diagnosis)]
     excluded = [escaped(note) for note in summary.excluded_facts(diagnosis)]
     return "\n".join(

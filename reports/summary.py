@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import get_args
 
 from perfkit.model.cause import Cause
-from perfkit.model.diagnosis import Breakdown, Diagnosis, Finding
-from perfkit.reports.format import clean, count, plural, shorten, size, time_us
+from perfkit.model.diagnosis import Breakdown, Diagnosis, Finding, Severity
+from perfkit.reports.format import clean, count, plural, shorten, size
 from perfkit.reports.palette import idle_key
 
 PARTS = ("compute", "communication", "copy")
 UNKNOWN = idle_key(Cause.UNKNOWN)
 _OTHER = idle_key("other")
+_SEVERITIES = get_args(Severity)
 
 
 @dataclass(frozen=True)
@@ -119,18 +121,13 @@ def device_word(diagnosis: Diagnosis) -> str:
 
 
 def ranked(findings: Iterable[Finding]) -> list[Finding]:
-    """The findings by what they cost."""
-    return sorted(findings, key=lambda finding: -finding.cost_us)
+    """The findings by severity, then by what the fix returns, or what they cost without replay."""
+    return sorted(findings, key=_rank)
 
 
-def gain_text(finding: Finding) -> str:
-    """What a fix may return: the expectation where there is one, and the bound."""
-    gain = finding.gain_us
-    bound = f"at most {time_us(gain.bound)} per step"
-    if gain.expected is None:
-        return bound
-    between = "" if gain.low is None else f" ({time_us(gain.low)} to {time_us(gain.high)})"
-    return f"about {time_us(gain.expected)} per step{between}, {bound}"
+def _rank(finding: Finding) -> tuple[int, float]:
+    gain = finding.gain_us.expected
+    return _SEVERITIES.index(finding.severity), -(finding.cost_us if gain is None else gain)
 
 
 def step_facts(diagnosis: Diagnosis) -> str:

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from perfkit.model.diagnosis import Diagnosis, Finding
-from perfkit.reports import summary
+from perfkit.reports import gains, summary
 from perfkit.reports.format import clean, count, plural, share, time_us
 from perfkit.reports.palette import color as color_of
 from perfkit.reports.palette import glyph
@@ -135,18 +135,23 @@ def _entry(part: Slice, width: int, color: bool, prefix: str = "") -> Text:
 
 
 def _findings(console: Console, diagnosis: Diagnosis, room: int) -> Block:
-    """The costliest findings that fit, at least one; the rest is counted."""
-    findings = summary.ranked(diagnosis.findings)
+    """The first findings that fit, at least one; the rest is counted."""
+    findings, together = summary.ranked(diagnosis.findings), _together(console, diagnosis)
     if not findings:
-        return [Text("No rule found anything to fix."), Text()]
-    blocks = [_finding(console, finding) for finding in findings]
-    shown = _fitting(blocks, room - 2)
+        return [Text("No rule found anything to fix."), *together, Text()]
+    blocks = [_finding(console, diagnosis, finding) for finding in findings]
+    shown = _fitting(blocks, room - 2 - len(together))
     lines = [line for block in blocks[:shown] for line in block]
     if shown < len(blocks):
-        rest = plural(len(blocks) - shown, "smaller finding")
+        rest = plural(len(blocks) - shown, "more finding")
         lines.append(Text(f"    + {rest} in --html, --markdown and --json"))
     hint = f"Why and how: perfkit explain {clean(findings[0].code)}"
-    return [*lines, Text(hint, style="dim"), Text()]
+    return [*lines, *together, Text(hint, style="dim"), Text()]
+
+
+def _together(console: Console, diagnosis: Diagnosis) -> Block:
+    said = gains.together_text(diagnosis)
+    return _wrapped(console, Text(said, style="bold"), most=2) if said else []
 
 
 def _fitting(blocks: list[Block], room: int) -> int:
@@ -158,7 +163,7 @@ def _fitting(blocks: list[Block], room: int) -> int:
     return len(blocks)
 
 
-def _finding(console: Console, finding: Finding) -> Block:
+def _finding(console: Console, diagnosis: Diagnosis, finding: Finding) -> Block:
     evidence = clean(finding.evidence[0].text) if finding.evidence else ""
     fix = (f"Fix ({clean(finding.code)}): ", "bold")
     remedy = Text.assemble(fix, clean(finding.remedy.text))
@@ -166,7 +171,16 @@ def _finding(console: Console, finding: Finding) -> Block:
         *_title(console, finding),
         *(_wrapped(console, evidence, _INDENT, most=2) if evidence else []),
         *_wrapped(console, remedy, _INDENT, most=4),
+        *_gain(console, diagnosis, finding),
     ]
+
+
+def _gain(console: Console, diagnosis: Diagnosis, finding: Finding) -> Block:
+    """Nothing without a prediction: the bound is mostly the cost, which the title has."""
+    if finding.gain_us.expected is None:
+        return []
+    said = Text.assemble(("Gain: ", "bold"), gains.gain_text(diagnosis, finding))
+    return _wrapped(console, said, _INDENT, most=2)
 
 
 def _title(console: Console, finding: Finding) -> Block:
@@ -189,14 +203,14 @@ def _facts(console: Console, diagnosis: Diagnosis) -> Block:
     if excluded:
         more = f"; + {len(excluded) - 2} more" if len(excluded) > 2 else ""
         lines += _wrapped(console, f"Excluded: {'; '.join(excluded[:2])}{more}", most=2)
-    return lines + _notes(console, diagnosis)
+    trust = gains.trust_text(diagnosis)
+    said = _wrapped(console, trust, most=2) if trust else []
+    return [*lines, *said, *_notes(console, diagnosis, _MOST_NOTES - bool(said))]
 
 
-def _notes(console: Console, diagnosis: Diagnosis) -> Block:
+def _notes(console: Console, diagnosis: Diagnosis, most: int) -> Block:
     notes = summary.fidelity_facts(diagnosis)
-    lines = [
-        line for note in notes[:_MOST_NOTES] for line in _wrapped(console, f"Note: {note}", most=2)
-    ]
-    if len(notes) > _MOST_NOTES:
-        lines.append(Text(f"+ {count(len(notes) - _MOST_NOTES)} more notes in --html and --json"))
+    lines = [line for note in notes[:most] for line in _wrapped(console, f"Note: {note}", most=2)]
+    if len(notes) > most:
+        lines.append(Text(f"+ {count(len(notes) - most)} more notes in --html and --json"))
     return lines

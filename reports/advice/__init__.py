@@ -19,9 +19,8 @@ import msgspec
 from perfkit.errors import PerfkitError
 from perfkit.model.diagnosis import Diagnosis, Finding, Gain, Remedy
 from perfkit.reports.advice._rule import finding
+from perfkit.reports.summary import ranked
 from perfkit.reports.verdict import verdict
-
-_ORDER = {"critical": 0, "warning": 0, "info": 1}
 
 
 @cache
@@ -48,7 +47,7 @@ def summary(code: str) -> str:
 def advise(
     diagnosis: Diagnosis, *, rules: Sequence[str] | None = None, ignore: Sequence[str] = ()
 ) -> Diagnosis:
-    """The diagnosis with findings, what costs most first, and the verdict.
+    """The diagnosis with findings, the worst and what pays most first, and the verdict.
 
     `rules` limits the advice to these codes, `ignore` leaves codes out. A rule that fails becomes
     a finding that says so.
@@ -57,8 +56,7 @@ def advise(
         _known(code)
     wanted = [code for code in (rules or codes()) if code not in ignore]
     found = [f for code in wanted if (f := _checked(code, diagnosis)) is not None]
-    found.sort(key=lambda f: (_ORDER[f.severity], -f.cost_us))
-    told = msgspec.structs.replace(diagnosis, findings=found)
+    told = msgspec.structs.replace(diagnosis, findings=ranked(found))
     return msgspec.structs.replace(told, verdict=verdict(told))
 
 

@@ -51,6 +51,8 @@ class Advice:
     places: list[Place]
     bound_us: float | None = None
     """What the fix can return at most, where that is not the cost."""
+    fix: str | None = None
+    """The fix, by its name in `perfkit whatif`, whose replay predicts what the remedy returns."""
 
 
 def share_of_step(diagnosis: Diagnosis, us: float) -> float:
@@ -98,7 +100,6 @@ def finding(diagnosis: Diagnosis, code: str, advice: Advice) -> Finding | None:
     part = share_of_step(diagnosis, advice.cost_us)
     if part < LEAST_SHARE:
         return None
-    bound = advice.cost_us if advice.bound_us is None else advice.bound_us
     return Finding(
         code=code,
         name=code.replace("-", " "),
@@ -109,10 +110,17 @@ def finding(diagnosis: Diagnosis, code: str, advice: Advice) -> Finding | None:
         cost_share=part,
         evidence=advice.evidence,
         where=advice.places,
-        gain_us=Gain(bound=bound),
+        gain_us=_gain(diagnosis, advice),
         confidence=_confidence(diagnosis),
         remedy=advice.remedy,
     )
+
+
+def _gain(diagnosis: Diagnosis, advice: Advice) -> Gain:
+    """What replay predicts for the advice's fix; without a prediction the rule's own bound."""
+    predicted = diagnosis.whatif.fixes if diagnosis.whatif else []
+    bound = advice.cost_us if advice.bound_us is None else advice.bound_us
+    return next((f.gain_us for f in predicted if f.fix == advice.fix), Gain(bound=bound))
 
 
 def _confidence(diagnosis: Diagnosis) -> Confidence:

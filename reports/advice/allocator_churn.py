@@ -71,4 +71,5 @@ def check(diagnosis: Diagnosis) -> Advice | None:
             applies_to="PyTorch",
         ),
         places=places,
+        fix="allocator",
     )  # fmt: skip

@@ -73,6 +73,7 @@ def check(diagnosis: Diagnosis) -> Advice | None:
         ],
         remedy=_remedy(diagnosis, loader),
         places=places,
+        fix="dataloader",
     )
 
 

@@ -126,6 +126,7 @@ def check(diagnosis: Diagnosis) -> Advice | None:
         ],
         remedy=_remedy(diagnosis),
         places=[],
+        fix="overlap",
     )
 
 

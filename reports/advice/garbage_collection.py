@@ -67,6 +67,7 @@ def check(diagnosis: Diagnosis) -> Advice | None:
             applies_to="Python",
         ),
         places=places,
+        fix="gc",
     )
 
 

@@ -86,6 +86,7 @@ def check(diagnosis: Diagnosis) -> Advice | None:
         ],
         remedy=_remedy(places[0].name if places else ""),
         places=places,
+        fix="sync",
     )  # fmt: skip
 
 

@@ -52,15 +52,16 @@ def check(diagnosis: Diagnosis) -> Advice | None:
     if diagnosis.device.kind != "gpu" or not diagnosis.fidelity.host_events:
         return None
     cost = idle_us(diagnosis, *HOST)
-    places = places_of(diagnosis, *HOST)
+    places, work = places_of(diagnosis, *HOST), _host_work(diagnosis)
     return Advice(
         title=f"The GPU idles {of_step(diagnosis, cost)} because the host launches too slowly",
         cause=max(HOST, key=lambda cause: diagnosis.idle_us.get(cause.value, 0.0)),
         cost_us=cost,
         limits=LIMITS,
         evidence=[*_split(diagnosis), *_kernels(diagnosis), *place_facts(places)],
-        remedy=_remedy(diagnosis),
+        remedy=work or _by_framework(diagnosis.framework),
         places=places,
+        fix=None if work else "cuda-graphs",
     )
 
 
@@ -80,7 +81,8 @@ def _kernels(diagnosis: Diagnosis) -> list[Evidence]:
     return [fact(text, summary.under_10us_share, "share")]
 
 
-def _remedy(diagnosis: Diagnosis) -> Remedy:
+def _host_work(diagnosis: Diagnosis) -> Remedy | None:
+    """What to do where the host is busy with something that cheaper launches leave as it is."""
     long = next(iter(places_of(diagnosis, *HOST)), None)
     if long is not None and _is_one_long_gap(long, idle_us(diagnosis, *HOST)):
         return Remedy(
@@ -97,7 +99,7 @@ def _remedy(diagnosis: Diagnosis) -> Remedy:
                 "move it out of the step, to a worker, or to every N steps."
             )
         )
-    return _by_framework(diagnosis.framework)
+    return None
 
 
 def _is_one_long_gap(place: Place, cost_us: float) -> bool:

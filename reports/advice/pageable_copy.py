@@ -47,6 +47,7 @@ def check(diagnosis: Diagnosis) -> Advice | None:
         evidence=[_evidence(copy) for copy in copies],
         remedy=_remedy(max(copies, key=lambda copy: copy.exposed_us + copy.idle_us)),
         places=places_of(diagnosis, Cause.COPY),
+        fix="copies",
     )
 
 

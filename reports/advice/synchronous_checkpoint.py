@@ -47,8 +47,9 @@ def check(diagnosis: Diagnosis) -> Advice | None:
     """What checkpoints cost a step; a short recording may hold more or less than its share."""
     written = diagnosis.run.checkpoints if diagnosis.run else None
     cost = idle_us(diagnosis, Cause.CHECKPOINT)
-    if written is not None and written.blocking_us_per_step is not None:
-        cost = min(written.blocking_us_per_step, diagnosis.steps.mean_us)
+    over_the_run = written.blocking_us_per_step if written else None
+    if over_the_run is not None:
+        cost = min(over_the_run, diagnosis.steps.mean_us)
     places = places_of(diagnosis, Cause.CHECKPOINT)
     return Advice(
         title=f"Writing checkpoints holds the training up for {of_step(diagnosis, cost)}",
@@ -58,6 +59,7 @@ def check(diagnosis: Diagnosis) -> Advice | None:
         evidence=[*(_facts(written) if written else []), *place_facts(places)],
         remedy=_remedy(written),
         places=places,
+        fix="checkpoint" if over_the_run is None else None,  # replay knows only the window's share
     )
 
 

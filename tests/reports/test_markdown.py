@@ -28,9 +28,9 @@ def test_unknown_is_there_at_zero(empty: Diagnosis) -> None:
     assert "| idle: unknown | 0 us | 0 % |" in render(empty)
 
 
-def test_findings_are_ranked_by_cost(slow: Diagnosis) -> None:
+def test_findings_come_by_severity_then_cost(slow: Diagnosis) -> None:
     found = re.findall(r"<summary>(PK\d+)", render(slow))
-    assert found == ["PK101", "PK203", "PK301", "PK401", "PK302", "PK501"]
+    assert found == ["PK101", "PK203", "PK301", "PK302", "PK501", "PK401"]
 
 
 @pytest.mark.parametrize("name", HOSTILE_NAMES)
@@ -48,7 +48,7 @@ def test_names_bring_no_markup_and_no_mention(name: str) -> None:
 def test_a_table_row_keeps_its_columns() -> None:
     text = render(make_diagnosis(findings=[make_finding(title="a | b || c")]))
     row = next(line for line in text.splitlines() if "**a" in line)
-    assert len(re.findall(r"(?<!\\)\|", row)) == 4
+    assert len(re.findall(r"(?<!\\)\|", row)) == 5
 
 
 def test_links_are_not_made() -> None:

@@ -42,7 +42,7 @@ def test_fits_when_everything_is_long() -> None:
     diagnosis = make_diagnosis(verdict=LONG, findings=[long] * 20, fidelity=noted)
     lines = plain(diagnosis).splitlines()
     assert len(lines) <= 40
-    assert any("smaller findings" in line for line in lines)
+    assert any("more findings" in line for line in lines)
     assert any("+ 6 more notes" in line for line in lines)
 
 
