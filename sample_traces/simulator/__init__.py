@@ -3,8 +3,24 @@
 Nothing here imports perfkit: the analyzers are judged by this package, so they share no code.
 """
 
+from .damage import DAMAGES, damage
+from .inject import inject
+from .injections import INJECTIONS, Injection
 from .kineto import trace_text
+from .program import Scenario
 from .run import Simulated, simulate, write
-from .scenarios import SCENARIOS, Scenario
+from .scenarios import SCENARIOS
 
-__all__ = ["SCENARIOS", "Scenario", "Simulated", "simulate", "trace_text", "write"]
+__all__ = [
+    "DAMAGES",
+    "INJECTIONS",
+    "SCENARIOS",
+    "Injection",
+    "Scenario",
+    "Simulated",
+    "damage",
+    "inject",
+    "simulate",
+    "trace_text",
+    "write",
+]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import ExitStack
 
-from .machine import Machine
+from .machine import Machine, Work
 from .network import ALL_REDUCE, Kernel
 from .records import GpuOp, Span
 
@@ -28,23 +28,33 @@ class Framework:
     def operator(self, path: str, kernels: Iterable[Kernel] = ()) -> Span:
         """Run nested operators, "outer/inner", and launch their kernels; returns the outer one."""
         machine = self.machine
-        with ExitStack() as stack:
-            spans = [
-                stack.enter_context(machine.span(name, "cpu_op", "dispatch"))
-                for name in path.split("/")
-            ]
+        name, _, inner = path.partition("/")
+        with machine.span(name, "cpu_op", "dispatch") as span:
+            if inner:
+                self.operator(inner, kernels)
+                return span
             machine.spend(self._dispatch_us * 0.7)
             for kernel in kernels:
                 self.kernel(kernel)
             machine.spend(self._dispatch_us * 0.3)
-        return spans[0]
+        return span
 
     def kernel(self, kernel: Kernel) -> GpuOp:
         """Launch one kernel on the compute stream."""
-        us = max(kernel.weight * self._kernel_us, 1.6)
         return self.machine.launch(
-            kernel.name, "compute", COMPUTE_STREAM, us, call="cudaLaunchKernel"
+            kernel.name, "compute", COMPUTE_STREAM, self._us(kernel), call="cudaLaunchKernel"
         )
+
+    def graph(self, number: int, kernels: Iterable[Kernel]) -> GpuOp:
+        """Replay a CUDA graph: all kernels with one launch, whose correlation id they share."""
+        works = [
+            Work(kernel.name, "compute", COMPUTE_STREAM, self._us(kernel), _node(number, node))
+            for node, kernel in enumerate(kernels)
+        ]
+        return self.machine.launch_graph(works)
+
+    def _us(self, kernel: Kernel) -> float:
+        return max(kernel.weight * self._kernel_us, 1.6)
 
     def gradient(self, node: str, path: str, kernels: Iterable[Kernel], forward: Span) -> None:
         """Run one autograd node on the running thread."""
@@ -89,17 +99,22 @@ class Framework:
             machine.launch(name, "copy", H2D_STREAM, us, call="cudaMemcpyAsync", bytes=size)
             machine.event_wait(COMPUTE_STREAM, H2D_STREAM)
 
-    def save(self, tensors: int) -> None:
+    def device_synchronize(self) -> None:
+        """Wait for everything on the device, as `torch.cuda.synchronize()` does."""
+        machine = self.machine
+        machine.synchronize("cudaDeviceSynchronize", "Context Sync", machine.ends(), -1)
+
+    def save(self, tensors: int, prepare_us: float, copy_us: float, write_us: float) -> None:
         """Write a checkpoint: each tensor to the host, then to the file."""
         machine = self.machine
         name = "Memcpy DtoH (Device -> Pageable)"
         with machine.span("checkpoint", "user_annotation", "checkpoint"):
-            machine.spend(800)
+            machine.spend(prepare_us)
             for _ in range(tensors):
                 with machine.span("aten::copy_", "cpu_op", "dispatch"):
-                    size = 3000 * BYTES_PER_US["host"]
-                    machine.blocking_copy(name, COMPUTE_STREAM, 3000, 10, bytes=size)
-            machine.spend(60_000)
+                    size = round(copy_us * BYTES_PER_US["host"])
+                    machine.blocking_copy(name, COMPUTE_STREAM, copy_us, 10, bytes=size)
+            machine.spend(write_us)
 
     def release_blocks(self, count: int, us: float) -> None:
         """Return cached blocks to the driver (the first call drains the GPU) and get new ones."""
@@ -127,6 +142,10 @@ class Framework:
             machine.launch(
                 ALL_REDUCE, "communication", NCCL_STREAM, us, call="cudaLaunchKernelExC", **args
             )
+
+
+def _node(graph: int, node: int) -> dict[str, object]:
+    return {"graph node id": (graph << 32) + node, "graph id": graph}
 
 
 def _collective(elements: int, sequence: int) -> dict[str, object]:

@@ -8,8 +8,8 @@ from typing import Any
 
 from .framework import WORLD_SIZE
 from .machine import AUTOGRAD, MAIN
+from .program import Scenario
 from .records import GpuOp, Recording, Span, Sync
-from .scenarios import Scenario
 
 BASE_NS = 1_767_225_600_000_000_000
 ORIGIN_NS = 4_458_676_388_068_751
@@ -26,7 +26,9 @@ _CBID = {
     "cudaEventRecord": 135,
     "cudaEventSynchronize": 137,
     "cudaStreamWaitEvent": 147,
+    "cudaDeviceSynchronize": 165,
     "cudaLaunchKernel": 211,
+    "cudaGraphLaunch": 311,
     "cudaLaunchKernelExC": 430,
 }
 _DEVICE = """
@@ -109,7 +111,9 @@ def _distributed(scenario: Scenario) -> str:
 
 
 def _events(scenario: Scenario, run: Recording) -> Iterator[str]:
-    calls = {op.call: op for op in run.ops}
+    launched: dict[Span, list[GpuOp]] = {}
+    for op in run.ops:
+        launched.setdefault(op.call, []).append(op)
     for index, span in enumerate(s for s in run.spans if s.cat != "cuda_runtime"):
         yield _host(span, {"External id": span.ident, **span.args, "Ev Idx": index})
     for ident, (forward, backward) in enumerate(run.gradients, 1):
@@ -117,8 +121,8 @@ def _events(scenario: Scenario, run: Recording) -> Iterator[str]:
         yield _flow("f", "fwdbwd", ident, (PID, backward.tid), backward.start)
     for call in (s for s in run.spans if s.cat == "cuda_runtime"):
         yield _host(call, {**call.args, "cbid": _CBID[call.name], "correlation": call.ident})
-        if call in calls:
-            yield from _gpu(calls[call])
+        if call in launched:
+            yield from _gpu(launched[call])
     if scenario.cuda_sync:
         yield from (_sync(sync) for sync in run.syncs)
     yield from _annotations(run)
@@ -161,14 +165,16 @@ def _flow(ph: str, cat: str, ident: int, place: tuple[int, int], ns: int) -> str
     return _FLOW.format(ph=ph, cat=cat, id=ident, pid=pid, tid=tid, ts=_at(ns), tail=tail)
 
 
-def _gpu(op: GpuOp) -> Iterator[str]:
-    yield _flow("s", "ac2g", op.call.ident, (PID, op.call.tid), op.call.start)
-    cat = "gpu_memcpy" if op.kind == "copy" else "kernel"
-    place, links = (0, op.stream), {k: v for k, v in op.call.args.items() if k == "External id"}
-    device = {"device": 0, "context": 1, "stream": op.stream, "correlation": op.call.ident}
-    args = {**links, **device, **_shape(op), **op.args}
-    yield _event(cat, op.name, place, (op.start, op.end), _args(args))
-    yield _flow("f", "ac2g", op.call.ident, (0, op.stream), op.start)
+def _gpu(ops: list[GpuOp]) -> Iterator[str]:
+    call = ops[0].call
+    yield _flow("s", "ac2g", call.ident, (PID, call.tid), call.start)
+    links = {k: v for k, v in call.args.items() if k == "External id"}
+    for op in ops:
+        cat = "gpu_memcpy" if op.kind == "copy" else "kernel"
+        device = {"device": 0, "context": 1, "stream": op.stream, "correlation": call.ident}
+        args = {**links, **device, **_shape(op), **op.args}
+        yield _event(cat, op.name, (0, op.stream), (op.start, op.end), _args(args))
+        yield _flow("f", "ac2g", call.ident, (0, op.stream), op.start)
 
 
 def _shape(op: GpuOp) -> dict[str, Any]:

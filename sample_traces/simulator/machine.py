@@ -6,22 +6,27 @@ Whatever a GPU operation waits for was launched before it, so its start is known
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from random import Random
+from types import TracebackType
 from typing import Any, NamedTuple
 
-from .records import LABELS, Bound, GpuOp, Kind, Leaf, Recording, Span, Sync
+from .program import USUAL, Pace
+from .records import GENERIC, LABELS, Bound, GpuOp, Kind, Leaf, Recording, Span, Sync
 
 MAIN = 41872
 AUTOGRAD = 42019
-QUEUE_DEPTH = 1022  # operations in flight before a launch call blocks, as measured on a V100
+QUEUE_DEPTH = 1022  # launches in flight before a launch call blocks, as measured on a V100
 LATENCY_US = 6.5  # from the start of a launch call to the start of its kernel on an idle GPU
 STREAM_GAP_US = 1.0
 EVENT_GAP_US = 1.6
 RETURN_US = 6.0  # from the end of the awaited work to the return of the call
 CALL_US = 4.8
+GRAPH_CALL_US = 12.0
 JITTER = 0.12
+_RANK = {label: rank for rank, label in enumerate(LABELS)}
+_PYTHON = _RANK["python"]
 
 
 class Work(NamedTuple):
@@ -37,60 +42,62 @@ class Work(NamedTuple):
 class Machine:
     """The state of host and GPU; `drop` names the waits ("sync", "copy") that do not block."""
 
-    def __init__(self, seed: int, drop: frozenset[str] = frozenset()) -> None:
+    def __init__(self, seed: int, drop: frozenset[str] = frozenset(), pace: Pace = USUAL) -> None:
         self.now = 0
         self.tid = MAIN
         self.step = 0
         self.record = Recording()
+        self.open: list[Span] = []
+        self.ranks = [_PYTHON]  # of what the thread is inside, the most specific so far
         self._drop = drop
+        self._pace = pace
+        self._seed = seed
         self._random = Random(seed)
         self._ident = 0
-        self._labels: list[str] = []
-        self._open: list[Span] = []
+        self._in_flight: list[int] = []
         self._last: dict[int, GpuOp] = {}
         self._awaited: dict[int, list[GpuOp]] = {}
+
+    @contextmanager
+    def aside(self, part: str) -> Iterator[None]:
+        """Draw the jitter of this step's `part` from a stream of its own.
+
+        Whether and how such a part runs leaves the jitter of all the rest as it is.
+        """
+        usual = self._random
+        self._random = Random(f"{self._seed}/{self.step}/{part}")
+        yield
+        self._random = usual
 
     def jitter(self, us: float) -> int:
         """A duration near `us` microseconds, in nanoseconds."""
         return round(us * 1000 * self._random.uniform(1 - JITTER, 1 + JITTER))
 
     def spend(self, us: float) -> None:
-        """Let the running thread work for about `us` microseconds."""
-        self.wait(self.now + self.jitter(us))
+        """Let the running thread work for about `us` microseconds, at the pace of the host."""
+        length = self.jitter(us)
+        if self._pace.host != 1.0 and LABELS[self.ranks[-1]] in GENERIC:
+            length = round(length / self._pace.host)
+        self.wait(self.now + length)
 
     def wait(self, until: int) -> None:
         """Hold the running thread until the time `until`, in nanoseconds."""
         if until > self.now:
-            label = min(self._labels, key=LABELS.index, default="python")
-            self.record.leaves.append(Leaf(self.now, until, label))
+            self.record.leaves.append(Leaf(self.now, until, LABELS[self.ranks[-1]]))
             self.now = until
 
-    @contextmanager
-    def doing(self, label: str) -> Iterator[None]:
-        """Label the running thread's time."""
-        self._labels.append(label)
-        yield
-        self._labels.pop()
-
-    @contextmanager
-    def span(self, name: str, cat: str, label: str | None = None, **args: Any) -> Iterator[Span]:
+    def span(self, name: str, cat: str, label: str | None = None, **args: Any) -> Open:
         """Open a host event; its time gets `label`."""
         self._ident += 1
         span = Span(name, cat, self.tid, self.now, self._ident, args)
         self.record.spans.append(span)
-        self._open.append(span)
-        with self.doing(label or "python"):
-            yield span
-        self._open.pop()
-        span.end = self.now
+        return Open(self, span, _PYTHON if label is None else _RANK[label])
 
-    @contextmanager
-    def call(self, name: str, label: str | None = None) -> Iterator[Span]:
+    def call(self, name: str, label: str | None = None) -> Open:
         """Open a CUDA runtime call, linked to the innermost operator."""
-        owner = next((s.ident for s in reversed(self._open) if s.cat == "cpu_op"), None)
+        owner = next((s.ident for s in reversed(self.open) if s.cat == "cpu_op"), None)
         links = {} if owner is None else {"External id": owner}
-        with self.span(name, "cuda_runtime", label, **links) as span:
-            yield span
+        return self.span(name, "cuda_runtime", label, **links)
 
     def ends(self, stream: int | None = None) -> int:
         """When the work submitted so far ends, on one stream or on all."""
@@ -101,12 +108,11 @@ class Machine:
         self, name: str, kind: Kind, stream: int, us: float, *, call: str, **args: Any
     ) -> GpuOp:
         """Submit an operation of about `us` microseconds; a full queue blocks the call."""
-        with self.call(call, "launch") as span:
-            self.wait(self._room())
-            arrival = self.now + self.jitter(LATENCY_US)
-            op = self._submit(Work(name, kind, stream, us, args), span, arrival)
-            self.spend(CALL_US)
-        return op
+        return self._launch([Work(name, kind, stream, us, args)], call, CALL_US)
+
+    def launch_graph(self, works: Sequence[Work]) -> GpuOp:
+        """Submit a CUDA graph of operations, one after the other, with one call."""
+        return self._launch(works, "cudaGraphLaunch", GRAPH_CALL_US)
 
     def blocking_copy(
         self, name: str, stream: int, us: float, staging_us: float, **args: Any
@@ -119,8 +125,8 @@ class Machine:
             if not free:
                 self.wait(self.ends(stream))
                 self.wait(self.now + staging)
-            work = Work(name, "copy", stream, us, args)
-            op = self._submit(work, span, self.now + latency)
+            op = self._submit(Work(name, "copy", stream, us, args), span, self.now + latency)
+            self._in_flight.append(op.end)
             self.wait(self.now + cost if free else op.end + back)
         return op
 
@@ -149,9 +155,19 @@ class Machine:
         if op is not None:
             self._awaited.setdefault(stream, []).append(op)
 
+    def _launch(self, works: Sequence[Work], call: str, call_us: float) -> GpuOp:
+        with self.call(call, "launch") as span:
+            self.wait(self._room())
+            arrival = self.now + self.jitter(LATENCY_US)
+            for work in works:
+                op = self._submit(work, span, arrival)
+            self._in_flight.append(op.end)
+            self.spend(call_us)
+        return op
+
     def _room(self) -> int:
-        ops = self.record.ops
-        return ops[-QUEUE_DEPTH].end if len(ops) >= QUEUE_DEPTH else 0
+        ends = self._in_flight
+        return ends[-QUEUE_DEPTH] if len(ends) >= QUEUE_DEPTH else 0
 
     def _submit(self, work: Work, call: Span, arrival: int) -> GpuOp:
         start, bound = self._earliest(work.stream, arrival)
@@ -161,22 +177,60 @@ class Machine:
             stream=work.stream,
             step=self.step,
             call=call,
-            label=min(self._labels, key=LABELS.index),
+            label=LABELS[self.ranks[-1]],
             start=start,
-            end=start + max(1, self.jitter(work.us)),
+            end=start + max(1, self._length(work)),
             bound=bound,
             args=work.args,
-            inside=tuple(s for s in self._open if s.cat == "user_annotation"),
+            inside=tuple(s for s in self.open if s.cat == "user_annotation"),
         )
         self._last[work.stream] = op
         self.record.ops.append(op)
         return op
 
+    def _length(self, work: Work) -> int:
+        length, pace = self.jitter(work.us), self._pace
+        if work.kind == "communication":
+            return round(length / pace.communication)
+        if work.kind == "compute":
+            faster = pace.kernels * (pace.gemm if "gemm" in work.name else 1.0)
+            return round(length / faster)
+        return length
+
     def _earliest(self, stream: int, arrival: int) -> tuple[int, Bound]:
         gap, hop = self.jitter(STREAM_GAP_US), self.jitter(EVENT_GAP_US)
-        times: list[tuple[int, Bound]] = [(arrival, "launch")]
-        if stream in self._last:
-            times.append((self._last[stream].end + gap, "stream"))
-        awaited = self._awaited.pop(stream, [])
-        times += [(op.end + hop, "event") for op in awaited]
-        return max(times, key=lambda time: time[0])
+        bound: Bound
+        start, bound = arrival, "launch"
+        if stream in self._last and (after := self._last[stream].end + gap) > start:
+            start, bound = after, "stream"
+        for op in self._awaited.pop(stream, []):
+            if op.end + hop > start:
+                start, bound = op.end + hop, "event"
+        return start, bound
+
+
+class Open:
+    """A host event while it is open; `with` gives its Span."""
+
+    __slots__ = ("_machine", "_rank", "_span")
+
+    def __init__(self, machine: Machine, span: Span, rank: int) -> None:
+        self._machine = machine
+        self._span = span
+        self._rank = rank
+
+    def __enter__(self) -> Span:
+        machine = self._machine
+        machine.open.append(self._span)
+        machine.ranks.append(min(machine.ranks[-1], self._rank))
+        return self._span
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self._machine.open.pop()
+        self._machine.ranks.pop()
+        self._span.end = self._machine.now

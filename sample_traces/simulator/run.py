@@ -11,8 +11,9 @@ from typing import Any
 from . import truth
 from .kineto import trace_text
 from .machine import Machine
+from .program import Scenario
 from .records import Recording
-from .scenarios import FINDINGS, SCENARIOS, Scenario
+from .scenarios import FINDINGS, SCENARIOS
 from .training import Training
 
 
@@ -29,15 +30,22 @@ def simulate(name: str, seed: int = 0, steps: int | None = None) -> Simulated:
     """Run the scenario `name`; the same arguments give the same run."""
     scenario = SCENARIOS[name]
     count = scenario.steps if steps is None else steps
-    run, no_sync = _train(scenario, seed, count), _train(scenario, seed, count, "sync")
-    blocking = scenario.copy == "pageable"
-    no_waits = _train(scenario, seed, count, "sync", "copy") if blocking else no_sync
-    rows = truth.steps(run, truth.credit(run, no_sync, no_waits))
+    run, rows = judged(scenario, seed, count)
     return Simulated(scenario, run, _truth(scenario, seed, rows))
 
 
-def _train(scenario: Scenario, seed: int, steps: int, *drop: str) -> Recording:
-    return Training(scenario, Machine(seed, frozenset(drop))).run(steps)
+def judged(scenario: Scenario, seed: int, steps: int) -> tuple[Recording, list[dict[str, Any]]]:
+    """A run, and the truth about its steps, for which the waits are left out in further runs."""
+    run, no_sync = train(scenario, seed, steps), train(scenario, seed, steps, "sync")
+    blocking = scenario.copy == "pageable"
+    no_waits = train(scenario, seed, steps, "sync", "copy") if blocking else no_sync
+    return run, truth.steps(run, truth.credit(run, no_sync, no_waits))
+
+
+def train(scenario: Scenario, seed: int, steps: int, *drop: str) -> Recording:
+    """Run a program; waits of the kinds `drop` ("sync", "copy") do not block."""
+    machine = Machine(seed, frozenset(drop), scenario.pace)
+    return Training(scenario, machine, seed).run(steps)
 
 
 def write(simulated: Simulated, folder: Path) -> Path:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from .program import Scenario
 
 FINDINGS = (
     "dataloader-starvation",
@@ -15,49 +14,6 @@ FINDINGS = (
     "low-precision-unused",
     "step-outliers",
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scenario:
-    """A training run in numbers; the defaults are a healthy one. `*_us` is in microseconds.
-
-    `expect` are findings that must fire; `undecided` ones may. All others must not.
-    """
-
-    name: str
-    description: str
-    first_cause: str | None = None
-    expect: tuple[str, ...] = ()
-    undecided: tuple[str, ...] = ()
-    steps: int = 16
-    device: Literal["A100", "H100"] = "H100"
-    precision: Literal["bf16", "fp32"] = "bf16"
-    layers: int = 6
-    kernel_us: float = 100.0
-    python_us: float = 6.0
-    dispatch_us: float = 5.0
-    loader_us: float = 60.0
-    loader_period_us: float = 0.0
-    stall_every: int = 0
-    stall_us: float = 0.0
-    copy: Literal["pinned", "pageable"] = "pinned"
-    copy_us: float = 120.0
-    staging_us: float = 0.0
-    item_per_layer: bool = False
-    item_per_step: bool = False
-    log_us: float = 0.0
-    tiny_ops: int = 0
-    frees: int = 0
-    free_layer: int = 0
-    free_us: float = 300.0
-    gc_every: int = 0
-    gc_us: float = 0.0
-    checkpoint_every: int = 0
-    communication: Literal["none", "overlapped", "after"] = "none"
-    all_reduce_us: float = 0.0
-    run_ahead_limit: bool = True
-    cuda_sync: bool = False
-
 
 _ALL = (
     Scenario(
@@ -84,7 +40,7 @@ _ALL = (
         expect=("host-sync-in-step",),
         item_per_step=True,
         log_us=3000,
-        run_ahead_limit=False,
+        run_ahead="queue",
     ),
     Scenario(
         name="sync_per_layer",
@@ -94,8 +50,8 @@ _ALL = (
         layers=12,
         kernel_us=60,
         item_per_layer=True,
-        log_us=130,
-        run_ahead_limit=False,
+        layer_log_us=130,
+        run_ahead="queue",
         cuda_sync=True,
     ),
     Scenario(
@@ -109,7 +65,7 @@ _ALL = (
         copy_us=20,
         python_us=2.5,
         dispatch_us=3,
-        run_ahead_limit=False,
+        run_ahead="queue",
     ),
     Scenario(
         name="python_bound",
@@ -118,7 +74,7 @@ _ALL = (
         undecided=("launch-bound",),
         kernel_us=40,
         python_us=70,
-        run_ahead_limit=False,
+        run_ahead="queue",
     ),
     Scenario(
         name="copy_bound",
@@ -128,7 +84,7 @@ _ALL = (
         copy="pageable",
         copy_us=2500,
         staging_us=4000,
-        run_ahead_limit=False,
+        run_ahead="queue",
     ),
     Scenario(
         name="communication_bound",
@@ -150,7 +106,7 @@ _ALL = (
         first_cause="allocator",
         expect=("allocator-churn",),
         frees=8,
-        run_ahead_limit=False,
+        run_ahead="queue",
     ),
     Scenario(
         name="gc_pauses",
@@ -195,7 +151,7 @@ _ALL = (
         kernel_us=80,
         steps=12,
         device="A100",
-        run_ahead_limit=False,
+        run_ahead="queue",
     ),
     Scenario(
         name="mixed",
@@ -207,8 +163,8 @@ _ALL = (
         tiny_ops=400,
         layers=8,
         item_per_layer=True,
-        log_us=250,
-        run_ahead_limit=False,
+        layer_log_us=250,
+        run_ahead="queue",
         cuda_sync=True,
     ),
     Scenario(
@@ -224,7 +180,7 @@ _ALL = (
         free_layer=7,
         communication="after",
         all_reduce_us=900,
-        run_ahead_limit=False,
+        run_ahead="queue",
     ),
 )
 SCENARIOS = {scenario.name: scenario for scenario in _ALL}

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 from .records import GENERIC, LABELS, GpuOp, Recording
 
@@ -99,7 +100,7 @@ def credit(
     return shares
 
 
-def steps(run: Recording, shares: Mapping[IdleKey, tuple[float, float]]) -> list[dict[str, object]]:
+def steps(run: Recording, shares: Mapping[IdleKey, tuple[float, float]]) -> list[dict[str, Any]]:
     """One row per step; all parts sum to the wall time."""
     cuts = windows(run)
     busy = [Counter[str]() for _ in cuts]
@@ -134,7 +135,7 @@ def _blame(
     return {"sync": sync, "copy": copy, piece.label: length - sync - copy}
 
 
-def _row(name: str, wall: int, busy: Counter[str], idle: Counter[str]) -> dict[str, object]:
+def _row(name: str, wall: int, busy: Counter[str], idle: Counter[str]) -> dict[str, Any]:
     parts = {f"{state}_ns": busy[state] for state in STATES}
     causes = {cause: idle[cause] for cause in CAUSES}
     return {"step": name, "wall_ns": wall, **parts, "idle_ns": causes}

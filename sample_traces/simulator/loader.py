@@ -1,0 +1,83 @@
+"""The DataLoader: batches made in the training process, by worker processes, or ahead of time."""
+
+from __future__ import annotations
+
+from random import Random
+
+from .machine import JITTER, Machine
+from .program import Scenario
+
+WORKERS = 4
+PREFETCH = 2  # batches each worker may have made or in the making, PyTorch's default
+FIRST_BATCH_US = 60.0  # fetched ahead, before the profiler started
+_NAME = "enumerate(DataLoader)#_{}Iter.__next__"
+_STACKS = 4
+
+
+class Loader:
+    """The iterator of a DataLoader on the main thread of a machine."""
+
+    def __init__(self, scenario: Scenario, machine: Machine, seed: int) -> None:
+        self._s = scenario
+        self._machine = machine
+        in_process = scenario.dataset_us + scenario.collate_us > 0 and not scenario.worker_batch_us
+        self._name = _NAME.format(
+            "SingleProcessDataLoader" if in_process else "MultiProcessingDataLoader"
+        )
+        self._workers = Workers(seed, scenario.worker_batch_us)
+
+    def next(self, index: int) -> None:
+        """Wait for batch `index`."""
+        s, machine = self._s, self._machine
+        stalled = s.stall_every and index % s.stall_every == s.stall_every - 3
+        with machine.span(self._name, "user_annotation", "dataloader"):
+            machine.spend(s.loader_us if index else FIRST_BATCH_US)
+            with machine.aside("loader"):
+                if s.loader_period_us:
+                    machine.wait(round(index * s.loader_period_us * 1000) + machine.jitter(200))
+                if stalled:
+                    machine.spend(s.stall_us)
+                if s.worker_batch_us:
+                    machine.wait(self._workers.take(index, machine.now))
+            if index:
+                with machine.aside("fetch"):
+                    self._fetch()
+
+    def _fetch(self) -> None:
+        """What the training process itself does for a batch: `__getitem__`, then collate."""
+        s, machine = self._s, self._machine
+        if s.dataset_us:
+            machine.spend(s.dataset_us)
+        for _ in range(_STACKS if s.collate_us else 0):
+            with machine.span("aten::stack", "cpu_op", "dispatch"):
+                machine.spend(s.collate_us / _STACKS)
+
+
+class Workers:
+    """Worker processes that make batches of about `batch_us` each and hand them over in order."""
+
+    def __init__(self, seed: int, batch_us: float) -> None:
+        self._seed = seed
+        self._batch_us = batch_us
+        self._ready: list[int] = []
+        self._taken: list[int] = []
+
+    def take(self, index: int, now: int) -> int:
+        """When batch `index` can be handed over, which makes room for another: nanoseconds."""
+        self._make(index)
+        at = max(now, self._ready[index])
+        self._taken.append(at)
+        return at
+
+    def _make(self, index: int) -> None:
+        for batch in range(len(self._ready), index + 1):
+            if batch < WORKERS:  # in the making when the run starts, evenly out of step
+                self._ready.append(round(batch * self._batch_us * 1000 / WORKERS))
+                continue
+            queued = batch - WORKERS * PREFETCH
+            asked = self._taken[queued] if queued >= 0 else 0
+            self._ready.append(max(self._ready[batch - WORKERS], asked) + self._length(batch))
+
+    def _length(self, batch: int) -> int:
+        even = Random(f"{self._seed}/batch {batch}").uniform(1 - JITTER, 1 + JITTER)
+        return round(self._batch_us * 1000 * even)
