@@ -56,6 +56,8 @@ class Checkpoints:
         self._patches = Patches()
         self._replaced: dict[Callable[..., Any], Callable[..., Any]] = {}
         self._hooked: set[tuple[Any, str]] = set()
+        self._seen_modules = 0
+        """How many were imported when functions were last looked for."""
         self._records: RecordFile | None = None
         self._rank = 0
         self._step: int | None = None
@@ -84,6 +86,11 @@ class Checkpoints:
     def step(self, step: int) -> None:
         """Hook what was imported since; a checkpoint after this belongs to the next step."""
         self._step = step + 1
+        if len(sys.modules) != self._seen_modules:
+            self._hook()
+
+    def tick(self) -> None:
+        """Hook modules that took another's place, or that a thread was still importing."""
         self._hook()
 
     def stop(self) -> None:
@@ -99,6 +106,7 @@ class Checkpoints:
             self._records.close()
 
     def _hook(self) -> None:
+        self._seen_modules = len(sys.modules)
         for call in CALLS:
             for module_name in call.modules:
                 module = sys.modules.get(module_name)

@@ -10,16 +10,15 @@ import functools
 import os
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from importlib.util import find_spec
 from multiprocessing.sharedctypes import RawValue
-from types import TracebackType
-from typing import Any, Literal
-from weakref import WeakKeyDictionary
+from time import perf_counter_ns
+from typing import Any, Literal, NamedTuple
+from weakref import ref
 
 from perfkit.collectors.dataset_paths import dataset_paths
 from perfkit.collectors.fetching import IO, Maker, ProcessIo
-from perfkit.collectors.guard import attempt
+from perfkit.collectors.guard import attempt, guarded
 from perfkit.collectors.loaders import Loader, Loaders, MadeBy, standing_ready
 from perfkit.collectors.patches import Patches
 from perfkit.collectors.protocol import Run
@@ -31,18 +30,32 @@ from perfkit.model.capture import BatchMade, BatchWait, LoaderInfo, Sight
 Part = Literal["batch", "start", "end"]
 
 
+class _Look(NamedTuple):
+    """What was seen of an iterator as it was asked for a batch."""
+
+    ready: int | None
+    made_by: MadeBy
+
+
 class DataLoaders:
     """Records every loader once, every wait for a batch, and every batch where it is made.
 
-    Workers started before `start` are not seen; those that outlive `stop` fall silent.
+    A loader's first batches are told of in full, later ones at a pace; the waits between those
+    are summed up. Workers started before `start` are not seen; those that outlive `stop` fall
+    silent.
     """
 
     name = "dataloader"
 
     def __init__(self) -> None:
+        self.active = False
+        """Whether this process records; a forked child does not."""
         self._patches = Patches()
         self._loaders = Loaders(self._new_loader)
-        self._makers: WeakKeyDictionary[Any, Maker] = WeakKeyDictionary()
+        self._last: tuple[Callable[[], Any], Loader | None] = (lambda: None, None)
+        """The iterator that was asked last, held weakly, and its loader."""
+        self._making: dict[int, Loader] = {}
+        """By the id of its fetcher: a loader whose next batch this process is to time in full."""
         self._run: Run | None = None
         self._records: RecordFile | None = None
         self._live: Flag | None = None
@@ -70,61 +83,78 @@ class DataLoaders:
         self._run, self._owner = run, os.getpid()
         self._records = run.records("dataloader")
         self._live = RawValue("b", 1)
+        self.active = True
+        _running.append(self)
         base, put = torch_loader._BaseDataLoaderIter, self._patches.put
         put(base, "__init__", self._around_init(base.__init__))
-        put(base, "__next__", self._around_next(base.__next__))
+        put(base, "__next__", self._around_next(base.__next__, run))
         loader = torch_loader.DataLoader
         put(loader, "__iter__", self._around_iter(loader.__iter__))
         put(torch_loader._MultiProcessingDataLoaderIter, "_worker_init_fn", _WorkerInit(self))
         for fetcher in (torch_fetch._MapDatasetFetcher, torch_fetch._IterableDatasetFetcher):
             put(fetcher, "fetch", self._around_fetch(fetcher.fetch))
 
-    def step(self, step: int) -> None:
-        """Nothing happens here."""
-
     def stop(self) -> None:
         """Put torch's methods back, and tell the workers that still run."""
         if os.getpid() != self._owner:
             return
+        self.active = False
+        if self in _running:
+            _running.remove(self)
         if self._live is not None:
             self._live.value = False
         self._patches.undo()
-        self._makers.clear()
         if self._io is not None:
             self._io.close()
         if self._records is not None:
             self._records.close()
 
-    @property
-    def _active(self) -> bool:
-        return self._live is not None and bool(self._live.value) and os.getpid() == self._owner
-
     def _around_init(self, init: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
         @functools.wraps(init)
         def __init__(iterator: Any, loader: Any) -> None:  # noqa: N807
             init(iterator, loader)
-            if self._active:
+            if self.active:
                 attempt("Watching a DataLoader", self._loaders.bind, iterator, loader)
 
         return __init__
 
-    def _around_next(self, next_: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def _around_next(self, next_: Callable[[Any], Any], run: Run) -> Callable[[Any], Any]:
+        begin_wait, end_wait = run.begin_wait, run.end_wait
+
         @functools.wraps(next_)
         def __next__(iterator: Any) -> Any:  # noqa: N807
-            if not self._active:
+            loader = self._loader_of(iterator) if self.active else None
+            if loader is None:
                 return next_(iterator)
-            with _Wait(self, iterator):
-                return next_(iterator)
+            look = self._look(iterator, loader) if loader.fresh or loader.pace.is_due() else None
+            outermost = begin_wait()
+            part: Part | None = None
+            began_ns = perf_counter_ns()
+            try:
+                batch = next_(iterator)
+                part = "batch"
+            except StopIteration:
+                part = "end"
+                raise
+            finally:
+                took_ns = perf_counter_ns() - began_ns
+                if outermost:
+                    end_wait(part == "batch")
+                if look is None and part == "batch":
+                    loader.hold(took_ns)
+                else:
+                    self._asked(iterator, loader, look, part, took_ns)
+            return batch
 
         return __next__
 
     def _around_iter(self, iter_: Callable[[Any], Any]) -> Callable[[Any], Any]:
         @functools.wraps(iter_)
         def __iter__(loader: Any) -> Any:  # noqa: N807
-            start_ns, began_ns = time.time_ns(), time.perf_counter_ns()
+            start_ns, began_ns = time.time_ns(), perf_counter_ns()
             iterator = iter_(loader)
-            if self._active and hasattr(iterator, "_index_sampler"):
-                took_us = (time.perf_counter_ns() - began_ns) / 1e3
+            if self.active and hasattr(iterator, "_index_sampler"):
+                took_us = (perf_counter_ns() - began_ns) / 1e3
                 attempt("Watching a DataLoader", self._started, iterator, start_ns, took_us)
             return iterator
 
@@ -133,39 +163,63 @@ class DataLoaders:
     def _around_fetch(self, fetch: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
         @functools.wraps(fetch)
         def timed(fetcher: Any, possibly_batched_index: Any) -> Any:
-            maker = self._makers.get(fetcher) if self._active else None
-            if maker is None:
+            loader = self._making.pop(id(fetcher), None) if self._making else None
+            if loader is None or loader.maker is None or not self.active:
                 return fetch(fetcher, possibly_batched_index)
-            return maker.make(fetch, fetcher, possibly_batched_index)
+            return loader.maker.make(fetch, fetcher, possibly_batched_index, loader.asked)
 
         return timed
 
     def worker_start(self, user: Callable[[int], object] | None, iterator: Any) -> Any:
         """What a new worker of the iterator calls in place of the user's worker_init_fn."""
-        if not self._active or self._run is None or self._live is None:
+        if not self.active or self._run is None or self._live is None:
             return user
         loader = attempt("Watching a DataLoader", self._loaders.of, iterator)
         if loader is None:
             return user
         return WorkerStart(user, loader.number, self._run.folder, self._live, loader.asked)
 
-    def begin(self, iterator: Any) -> tuple[Loader, AbstractContextManager[object] | None]:
-        """The iterator's loader, and the run's wait, entered."""
-        loader = self._loaders.of(iterator)
-        fetcher = getattr(iterator, "_dataset_fetcher", None)
-        if fetcher is not None and fetcher not in self._makers:
-            self._io = self._io or ProcessIo()
-            self._makers[fetcher] = Maker(
-                loader.number, None, self.record, loader.made, self._io, loader.making_pace
-            )
-        wait = self._run.waiting() if self._run is not None else None
-        if wait is not None:
-            attempt("Marking the data wait", wait.__enter__)
-        return loader, wait
+    def _loader_of(self, iterator: Any) -> Loader | None:
+        last, loader = self._last
+        if last() is iterator:
+            return loader
+        loader = attempt("Watching a DataLoader", self._loaders.of, iterator)
+        self._last = (ref(iterator), loader)
+        return loader
 
-    def tell(self, loader: Loader, wait: BatchWait) -> None:
+    @guarded("Watching a DataLoader")
+    def _look(self, iterator: Any, loader: Loader) -> _Look:
+        """Just before a batch is asked for that is to be told of in full."""
+        fetcher = getattr(iterator, "_dataset_fetcher", None)
+        if fetcher is not None:
+            self._io = self._io or ProcessIo()
+            loader.maker = loader.maker or Maker(loader.number, None, self.record, self._io)
+            self._making[id(fetcher)] = loader
+        return _Look(standing_ready(iterator), MadeBy(iterator))
+
+    @guarded("Watching a DataLoader")
+    def _asked(
+        self, iterator: Any, loader: Loader, look: _Look | None, part: Part | None, took_ns: int
+    ) -> None:
+        """The answer is there, or an error (None); an error leaves no record."""
+        self._making.pop(id(getattr(iterator, "_dataset_fetcher", None)), None)
+        if part is not None:
+            start_ns, made_by = time.time_ns() - took_ns, look and look.made_by
+            wait = BatchWait(
+                loader=loader.number,
+                batch=loader.asked,
+                start_ns=start_ns,
+                part=part,
+                wait_us=took_ns / 1e3,
+                ready=look and look.ready,
+                worker=made_by.worker(iterator) if made_by and part == "batch" else None,
+            )
+            self._tell(loader, wait)
+
+    def _tell(self, loader: Loader, wait: BatchWait) -> None:
         """Write a wait, and before it those held back."""
-        for held in loader.take_held():
+        held = loader.take_held()
+        if held is not None:
             self.record(held)
         self.record(wait)
         loader.asked += wait.part == "batch"
@@ -185,11 +239,22 @@ class DataLoaders:
             wait_us=took_us,
             part="start",
         )
-        self.tell(loader, wait)
+        self._tell(loader, wait)
 
     def _new_loader(self, info: LoaderInfo, dataset: object) -> None:
         self.record(info)
         notice(dataset_paths(dataset), "dataset")
+
+
+_running: list[DataLoaders] = []
+
+
+def _in_forked_child() -> None:
+    for collector in _running:
+        collector.active = False
+
+
+os.register_at_fork(after_in_child=_in_forked_child)
 
 
 class _WorkerInit:
@@ -208,55 +273,3 @@ class _WorkerInit:
 
     def __set__(self, iterator: Any, user: Any) -> None:
         iterator.__dict__["_worker_init_fn"] = user
-
-
-class _Wait:
-    """One call of an iterator's `__next__`, timed; what fails in here never reaches the loop."""
-
-    def __init__(self, collector: DataLoaders, iterator: Any) -> None:
-        self._collector = collector
-        self._iterator = iterator
-        self._loader: Loader | None = None
-        self._wait: AbstractContextManager[object] | None = None
-
-    def __enter__(self) -> None:
-        attempt("Watching a DataLoader", self._begin)
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        ended_ns = time.perf_counter_ns()
-        if self._wait is not None:
-            attempt("Marking the data wait", self._wait.__exit__, kind, error, trace)
-        if self._loader is not None and (kind is None or kind is StopIteration):
-            took_us = (ended_ns - self._began_ns) / 1e3
-            part: Part = "batch" if kind is None else "end"
-            attempt("Watching a DataLoader", self._end, part, took_us, self._loader)
-
-    def _begin(self) -> None:
-        loader, self._wait = self._collector.begin(self._iterator)
-        self._is_told = loader.fresh or loader.pace.is_due()
-        if self._is_told:
-            self._ready = standing_ready(self._iterator)
-            self._made_by = MadeBy(self._iterator)
-        self._start_ns, self._began_ns = time.time_ns(), time.perf_counter_ns()
-        self._loader = loader
-
-    def _end(self, part: Part, took_us: float, loader: Loader) -> None:
-        if part == "batch" and not self._is_told:
-            loader.held.append((self._start_ns, took_us))
-            loader.asked += 1
-            return
-        record = BatchWait(
-            loader=loader.number,
-            batch=loader.asked,
-            start_ns=self._start_ns,
-            part=part,
-            wait_us=took_us,
-            ready=self._ready if self._is_told else None,
-            worker=self._made_by.worker(self._iterator) if part == "batch" else None,
-        )
-        self._collector.tell(loader, record)

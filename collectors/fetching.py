@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from perfkit.collectors.guard import attempt
-from perfkit.collectors.records import Pace
 from perfkit.model.capture import BatchMade
 
 try:
@@ -69,7 +68,7 @@ class _Collate:
 
 
 class Maker:
-    """Times the batches of one loader in this process, and passes each to `record`.
+    """Times batches of one loader in this process in full, and passes each to `record`.
 
     The counters are the whole process's, so that threads the dataset uses count too.
     """
@@ -79,24 +78,15 @@ class Maker:
         loader: int,
         worker: int | None,
         record: Callable[[BatchMade], object],
-        numbers: Iterator[int],
         io: ProcessIo,
-        pace: Pace,
     ) -> None:
         self._loader, self._worker = loader, worker
-        self._record, self._numbers = record, numbers
+        self._record = record
         self._pid = os.getpid()
         self._io = io
-        self._pace = pace
 
-    def make(self, fetch: Fetch, fetcher: Any, index: Any) -> Any:
-        """The batch as the fetcher makes it; nothing is recorded where it raises.
-
-        Batches are timed at this pace, so that fast loaders are not slowed by it.
-        """
-        if not self._pace.is_due():
-            next(self._numbers)
-            return fetch(fetcher, index)
+    def make(self, fetch: Fetch, fetcher: Any, index: Any, number: int) -> Any:
+        """Batch `number` as the fetcher makes it; nothing is recorded where it raises."""
         collate = fetcher.collate_fn
         began = attempt("Timing a batch", self._begin, collate)
         if began is None:
@@ -106,7 +96,7 @@ class Maker:
             batch = fetch(fetcher, index)
         finally:
             fetcher.collate_fn = collate
-        attempt("Timing a batch", self._end, began, fetcher, index)
+        attempt("Timing a batch", self._end, began, fetcher, index, number)
         return batch
 
     def _begin(self, collate: Callable[[Any], Any]) -> _Began:
@@ -119,7 +109,7 @@ class Maker:
             clock_ns=time.perf_counter_ns(),
         )
 
-    def _end(self, began: _Began, fetcher: Any, index: Any) -> None:
+    def _end(self, began: _Began, fetcher: Any, index: Any, number: int) -> None:
         took_ns = time.perf_counter_ns() - began.clock_ns
         cpu_ns = time.thread_time_ns() - began.cpu_ns
         faults, collate_ns = _major_faults(), began.collate.took_ns
@@ -127,7 +117,7 @@ class Maker:
             loader=self._loader,
             worker=self._worker,
             pid=self._pid,
-            batch=next(self._numbers),
+            batch=number,
             start_ns=began.start_ns,
             fetch_us=(took_ns - (collate_ns or 0)) / 1e3,
             collate_us=None if collate_ns is None else collate_ns / 1e3,
@@ -150,14 +140,16 @@ def _io_between(before: bytes, after: bytes) -> dict[str, int]:
     """read_bytes, rchar and syscr less the read that looked at them first."""
     if not before or not after:
         return {}
-    first, second = _counters(before), _counters(after)
-    gained = {key: second[key] - first[key] for key in ("read_bytes", "rchar", "syscr")}
+    first, second = before.split(), after.split()
+    gained = {name: _counter(second, name) - _counter(first, name) for name in _COUNTERS}
     return {**gained, "rchar": gained["rchar"] - len(before), "syscr": gained["syscr"] - 1}
 
 
-def _counters(text: bytes) -> dict[str, int]:
-    words = text.decode("ascii").split()
-    return {key[:-1]: int(value) for key, value in zip(words[::2], words[1::2], strict=True)}
+_COUNTERS = ("read_bytes", "rchar", "syscr")
+
+
+def _counter(words: list[bytes], name: str) -> int:
+    return int(words[words.index(b"%b:" % name.encode()) + 1])
 
 
 def _major_faults() -> int | None:

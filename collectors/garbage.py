@@ -18,7 +18,7 @@ _MOST_HELD = 10_000
 class Garbage:
     """Records each collection on the training thread that took a millisecond or more.
 
-    The hook runs inside the collector, so it only keeps two numbers; `step` writes them.
+    The hook runs inside the collector, so it only keeps two numbers; `tick` writes them.
     """
 
     name = "garbage"
@@ -43,7 +43,7 @@ class Garbage:
         self._records, self._thread = run.records("garbage"), threading.get_ident()
         gc.callbacks.append(self._hear)
 
-    def step(self, step: int) -> None:
+    def tick(self) -> None:
         """Write what was heard; the thread that calls this is the training thread."""
         self._thread = threading.get_ident()
         if self._held:

@@ -29,7 +29,7 @@ def attempt(what: str, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) 
     try:
         return call(*args, **kwargs)
     except Exception as error:
-        _say_failed(what, error)
+        failed(what, error)
         return None
 
 
@@ -42,7 +42,7 @@ def guarded(what: str) -> Callable[[Callable[P, R]], Callable[P, R | None]]:
             try:
                 return hook(*args, **kwargs)
             except Exception as error:
-                _say_failed(what, error)
+                failed(what, error)
                 return None
 
         return call
@@ -50,7 +50,7 @@ def guarded(what: str) -> Callable[[Callable[P, R]], Callable[P, R | None]]:
     return decorate
 
 
-def _say_failed(what: str, error: Exception) -> None:
+def failed(what: str, error: Exception) -> None:
     """Say it once; but what a signal handler raised meanwhile goes on, as it is the user's.
 
     torch raises so that a DataLoader worker has died.

@@ -13,18 +13,16 @@ from perfkit.collectors.protocol import Run
 from perfkit.collectors.records import RecordFile
 from perfkit.model.capture import HostSample, Sight
 
-_PERIOD_NS = 1_000_000_000
 _STATM = Path("/proc/self/statm")
 
 
 class Host:
-    """A sample at most once a second, taken on the training thread between steps."""
+    """A sample a second, taken on the training thread between steps."""
 
     name = "host"
 
     def __init__(self) -> None:
         self._records: RecordFile | None = None
-        self._due_ns = 0
         self._cores: int | None = None
 
     def sight(self) -> Sight:
@@ -37,23 +35,18 @@ class Host:
     def start(self, run: Run) -> None:
         """Take the first sample, which later ones are counted from."""
         self._records, self._cores = run.records("host"), limits.cores()
-        self._take()
+        self.tick()
 
-    def step(self, step: int) -> None:
-        """Take a sample if the last is a second old."""
-        if time.monotonic_ns() >= self._due_ns:
-            self._take()
+    def tick(self) -> None:
+        """Take a sample."""
+        if self._records is not None:
+            self._records.add(take_sample(self._cores))
 
     def stop(self) -> None:
         """Take the last sample."""
         if self._records is not None:
-            self._take()
+            self.tick()
             self._records.close()
-
-    def _take(self) -> None:
-        self._due_ns = time.monotonic_ns() + _PERIOD_NS
-        if self._records is not None:
-            self._records.add(take_sample(self._cores))
 
 
 _COUNTERS = {

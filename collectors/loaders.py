@@ -2,47 +2,58 @@
 
 from __future__ import annotations
 
-import itertools
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
+from perfkit.collectors.fetching import Maker
 from perfkit.collectors.records import Pace
 from perfkit.model.capture import BatchWait, LoaderInfo
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Loader:
-    """A loader's number in the run, and the batches counted over its epochs."""
+    """A loader's number in the run, and the batches counted over its epochs.
+
+    Waits that no record tells of are held back as their number, sum and the start of the first.
+    """
 
     number: int
     asked: int = 0
     fresh: bool = True
     """Whether the next batch is the first of its pass."""
     pace: Pace = field(default_factory=Pace)
-    making_pace: Pace = field(default_factory=Pace)
-    """Of batches made in the training process."""
-    held: list[tuple[int, float]] = field(default_factory=list)
-    """Start and microseconds of waits that no record tells of yet."""
-    made: Iterator[int] = field(default_factory=itertools.count)
+    maker: Maker | None = None
+    """What times its batches, where this process makes them."""
+    held: int = 0
+    held_ns: int = 0
+    held_start_ns: int = 0
 
-    def take_held(self) -> list[BatchWait]:
+    def hold(self, took_ns: int) -> None:
+        """A wait that took so long has just ended, and is not worth a record of its own."""
+        if not self.held:
+            self.held_start_ns = time.time_ns() - took_ns
+        self.held += 1
+        self.held_ns += took_ns
+        self.asked += 1
+
+    def take_held(self) -> BatchWait | None:
         """The waits held back, as one record, if there are any."""
-        held, self.held = self.held, []
-        if not held:
-            return []
-        return [
-            BatchWait(
-                loader=self.number,
-                batch=self.asked - len(held),
-                batches=len(held),
-                start_ns=held[0][0],
-                wait_us=sum(us for _, us in held),
-            )
-        ]
+        if not self.held:
+            return None
+        held, took_ns = self.held, self.held_ns
+        self.held = self.held_ns = 0
+        return BatchWait(
+            loader=self.number,
+            batch=self.asked - held,
+            batches=held,
+            start_ns=self.held_start_ns,
+            wait_us=took_ns / 1e3,
+        )
 
 
 class Loaders:

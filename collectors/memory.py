@@ -26,7 +26,8 @@ class Memory:
 
     It never initializes CUDA and never resets a peak: `torch.cuda.max_memory_allocated()` stays
     what it was. So a step's own peak is known only where the peak rose in it, and a phase's is
-    what is allocated at its end, or the run's peak where that rose in it. With
+    what is allocated at its end, or the run's peak where that rose in it. Phases are looked at
+    in the steps that are read, which are chosen before they begin. With
     `run.memory_snapshot` the last 100 000 allocations are left as memory_snapshot.pickle, for
     pytorch.org/memory_viz.
     """
@@ -41,7 +42,8 @@ class Memory:
         self._peak: int | None = None
         self._by_phase: dict[str, int] = {}
         self._before: int | None = None
-        self._early = True
+        self._is_reading = False
+        """Whether the running step is read when it ends."""
         self._on_phase_end: list[Callable[[str], None]] = []
         self._owner = os.getpid()
 
@@ -67,18 +69,30 @@ class Memory:
         self._record_history()
 
     def step(self, step: int) -> None:
-        """Record the allocator's numbers."""
+        """Record the allocator's numbers, and choose whether the next step's are."""
+        now = time.monotonic()
+        if step >= _EVERY_STEP_UNTIL and not self._is_reading and now < self._due:
+            return
         cuda = _live_cuda()
         if cuda is None or self._records is None:
+            self._due = now + _PERIOD_S
             return
-        if self._phase_ended not in self._on_phase_end:
+        if step < _EVERY_STEP_UNTIL or self._is_reading:
+            self._record_history()
+            self._records.add(self._read(cuda, step))
+        self._choose(cuda, step + 1 < _EVERY_STEP_UNTIL or now >= self._due, now)
+
+    def _choose(self, cuda: Any, is_reading: bool, now: float) -> None:
+        """Read the next step and hear of its phases, or not."""
+        self._is_reading = is_reading
+        if is_reading:
+            self._due = now + _PERIOD_S
+            self._peak = _allocated(cuda)["peak"]
+        heard = self._phase_ended in self._on_phase_end
+        if is_reading and not heard:
             self._on_phase_end.append(self._phase_ended)
-        self._early = step < _EVERY_STEP_UNTIL
-        if not self._is_due():
-            return
-        self._due = time.monotonic() + _PERIOD_S
-        self._record_history()
-        self._records.add(self._read(cuda, step))
+        elif heard and not is_reading:
+            self._on_phase_end.remove(self._phase_ended)
 
     def stop(self) -> None:
         """Write the snapshot, if one was asked for."""
@@ -89,15 +103,12 @@ class Memory:
         if self._records is not None:
             self._records.close()
 
-    def _is_due(self) -> bool:
-        return self._early or time.monotonic() >= self._due
-
     @guarded("Reading memory by phase")
     def _phase_ended(self, phase: str) -> None:
         cuda = _live_cuda()
-        if cuda is None or not self._is_due():
+        if cuda is None:
             return
-        allocated = cuda.memory.memory_stats_as_nested_dict()["allocated_bytes"]["all"]
+        allocated = _allocated(cuda)
         rose = allocated["peak"] > (self._peak or 0)
         most = allocated["peak"] if rose else allocated["current"]
         self._peak = allocated["peak"]
@@ -107,7 +118,6 @@ class Memory:
         stats = cuda.memory.memory_stats_as_nested_dict()
         allocated, reserved = stats["allocated_bytes"]["all"], stats["reserved_bytes"]["all"]
         before, self._before = self._before, allocated["peak"]
-        self._peak = allocated["peak"]
         by_phase, self._by_phase = self._by_phase, {}
         more = _native_facts(stats) if _has_native_allocator(sys.modules["torch"]) else {}
         return MemoryStep(
@@ -154,6 +164,12 @@ def _live_cuda() -> Any:
     if torch is None or not hasattr(torch, "cuda") or not torch.cuda.is_initialized():
         return None
     return torch.cuda
+
+
+def _allocated(cuda: Any) -> dict[str, int]:
+    """Bytes allocated now ("current") and at most ("peak")."""
+    found: dict[str, int] = cuda.memory.memory_stats_as_nested_dict()["allocated_bytes"]["all"]
+    return found
 
 
 def _has_native_allocator(torch: Any) -> bool:

@@ -103,7 +103,7 @@ class Nvml:
         )
         self._thread.start()
 
-    def step(self, step: int) -> None:
+    def tick(self) -> None:
         """Ask torch, until it says, which GPUs it uses."""
         if self._used is None and self._thread is not None:
             self._used = attempt("Asking torch which GPUs it uses", used_by_torch)

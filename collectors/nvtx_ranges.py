@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any
 
+from perfkit.collectors.guard import attempt
 from perfkit.model.capture import Sight
 
 _DOMAIN = "perfkit"
@@ -32,7 +33,7 @@ class Nvtx:
     @cached_property
     def _domain(self) -> Any:
         """The domain, or None where no tool listens to it."""
-        domain = _domain()
+        domain = attempt("Asking for NVTX", _domain)
         return None if type(domain).__name__ == "DummyDomain" else domain
 
     @cached_property

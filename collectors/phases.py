@@ -3,37 +3,39 @@
 from __future__ import annotations
 
 import functools
-import threading
-import time
 from collections.abc import Callable
 from importlib import import_module
-from types import TracebackType
+from threading import get_ident
+from time import perf_counter_ns
 from typing import Any
 
-from perfkit.collectors.guard import guarded
+from perfkit.collectors.guard import failed, guarded
 from perfkit.collectors.patches import Patches
 from perfkit.collectors.ranges import Handle, close_range, listening, open_range
 
 
 class Phases:
-    """The phase of the training thread, marked as ranges `perfkit::<phase>`.
+    """The data wait of the training thread, and its phase as ranges `perfkit::<phase>`.
 
-    Backward and optimizer are seen through torch's own hooks, the data wait through `waiting`;
-    forward is what runs between the data (or the step's start) and the backward pass.
-    On the training thread `on_optimizer` is called when an optimizer has stepped (with its id),
-    and `on_wait` before a batch is waited for.
+    Backward and optimizer are seen through torch's own hooks, the data wait through `begin_wait`
+    and `end_wait`; forward is what runs between the data (or the step's start) and the backward
+    pass. Phases are told apart only while somebody looks: a profiler, or what stands in
+    `on_phase_end`. On the training thread `on_optimizer` is called when an optimizer has stepped
+    (with its id), and `on_wait` before a batch is waited for, where they are set.
     """
 
-    def __init__(self, on_optimizer: Callable[[int], None], on_wait: Callable[[], None]) -> None:
+    def __init__(self) -> None:
         self.current: str | None = None
         self.data_ns = 0
         """Time waited for data since `take_data_ns`."""
-        self.thread = threading.get_ident()
-        self._on_optimizer = on_optimizer
-        self.on_wait = on_wait
+        self.thread = get_ident()
+        self.on_optimizer: Callable[[int], None] | None = None
+        self.on_wait: Callable[[], None] | None = None
         self.has_backward = False
         """Whether a backward pass has been seen, so that an optimizer step is to be expected."""
         self.on_phase_end: list[Callable[[str], None]] = []
+        self._waits = False
+        self._wait_began_ns = 0
         self._range: Handle | None = None
         self._undo: list[Callable[[], object]] = []
         self._patches = Patches()
@@ -60,14 +62,47 @@ class Phases:
         if self._range is not None:
             close_range(self._range)
         if self.current is not None:
-            for call in self.on_phase_end:
+            for call in tuple(self.on_phase_end):
                 call(self.current)
         self.current = phase
         self._range = open_range(f"perfkit::{phase}") if phase and listening() else None
 
-    def waiting(self) -> _Wait:
-        """A context manager around the wait for a batch; nested ones count once."""
-        return _Wait(self)
+    @guarded("Marking a phase")
+    def enter_here(self, phase: str | None) -> None:
+        """The same where the caller is on the training thread."""
+        if get_ident() == self.thread:
+            self.enter(phase)
+
+    def is_looked_at(self) -> bool:
+        """Whether phases are to be told apart now, or one is still open."""
+        return self.current is not None or listening() or bool(self.on_phase_end)
+
+    def begin_wait(self) -> bool:
+        """The caller waits for a batch from here on. True: it must call `end_wait` after it.
+
+        False on other threads, and inside of another wait.
+        """
+        if self._waits or get_ident() != self.thread:
+            return False
+        try:
+            if self.on_wait is not None:
+                self.on_wait()
+            if self.is_looked_at():
+                self.enter("data")
+        except Exception as error:
+            failed("Marking the data wait", error)
+        self._waits, self._wait_began_ns = True, perf_counter_ns()
+        return True
+
+    def end_wait(self, completed: bool) -> None:
+        """The wait is over, with a batch where it was completed."""
+        self.data_ns += perf_counter_ns() - self._wait_began_ns
+        self._waits = False
+        try:
+            if self.is_looked_at():
+                self.enter("forward" if completed else None)
+        except Exception as error:
+            failed("Marking the data wait", error)
 
     def take_data_ns(self) -> int:
         """The data wait since the last call."""
@@ -76,27 +111,32 @@ class Phases:
 
     def is_training_thread(self) -> bool:
         """Whether the caller is on the thread that takes the steps."""
-        return threading.get_ident() == self.thread
+        return get_ident() == self.thread
 
-    @guarded("Marking the optimizer")
     def _optimizer_begins(self, *_: Any) -> None:
-        if self.is_training_thread():
-            self.enter("optimizer")
+        if self.is_looked_at():
+            self.enter_here("optimizer")
 
-    @guarded("Marking the optimizer")
     def _optimizer_ended(self, optimizer: Any, *_: Any) -> None:
-        if self.is_training_thread():
-            self.enter(None)
-            self._on_optimizer(id(optimizer))
+        if self.current is not None:
+            self.enter_here(None)
+        if self.on_optimizer is None or get_ident() != self.thread:
+            return
+        try:
+            self.on_optimizer(id(optimizer))
+        except Exception as error:
+            failed("Marking the optimizer", error)
 
     def _around(self, backward: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(backward)
         def marked(*args: Any, **kwargs: Any) -> Any:
+            if self.has_backward and not self.is_looked_at():
+                return backward(*args, **kwargs)
             self._backward_begins()
             try:
                 return backward(*args, **kwargs)
             finally:
-                self._backward_ended()
+                self.enter_here(None)
 
         return marked
 
@@ -104,36 +144,5 @@ class Phases:
     def _backward_begins(self) -> None:
         if self.is_training_thread():
             self.has_backward = True
-            self.enter("backward")
-
-    @guarded("Marking the backward pass")
-    def _backward_ended(self) -> None:
-        if self.is_training_thread():
-            self.enter(None)
-
-
-class _Wait:
-    def __init__(self, phases: Phases) -> None:
-        self._phases = phases
-        self._outermost = False
-        self._began = 0
-
-    @guarded("Marking the data wait")
-    def __enter__(self) -> None:
-        phases = self._phases
-        self._outermost = phases.is_training_thread() and phases.current != "data"
-        if self._outermost:
-            phases.on_wait()
-            phases.enter("data")
-            self._began = time.perf_counter_ns()
-
-    @guarded("Marking the data wait")
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._outermost:
-            self._phases.data_ns += time.perf_counter_ns() - self._began
-            self._phases.enter("forward" if kind is None else None)
+            if self.is_looked_at():
+                self.enter("backward")

@@ -118,7 +118,7 @@ class profile:  # noqa: N801
     def step(self) -> None:
         """A training step has ended here."""
         if self._session is not None:
-            attempt("Ending a step", self._session.step, "step()")
+            self._session.step("step()")
 
     def steps(self, loader: Iterable[T]) -> Iterable[T]:
         """The loader's batches; a turn of the loop is a step, its wait for the batch included."""
@@ -181,13 +181,21 @@ class Steps(Generic[T]):
     def __iter__(self) -> Iterator[T]:
         session = self._session
         attempt("Beginning a step", session.begin, "steps()")
-        with session.phases.waiting():
-            batches = iter(self._loader)
-        while True:
-            with session.phases.waiting():
-                try:
-                    batch = next(batches)
-                except StopIteration:
-                    return
+        batches = _waiting(session, iter, self._loader)
+        while (batch := _waiting(session, next, batches, _END)) is not _END:
             yield batch
-            attempt("Ending a step", session.step, "steps()")
+            session.step("steps()")
+
+
+_END: Any = object()
+
+
+def _waiting(session: Session, call: Callable[..., Any], *args: Any) -> Any:
+    """The call's result; the time it takes is waited for data."""
+    result, outermost = _END, session.phases.begin_wait()
+    try:
+        result = call(*args)
+    finally:
+        if outermost:
+            session.phases.end_wait(result is not _END)
+    return result

@@ -1,15 +1,22 @@
-"""What every collector is: started with a run, told of each step, stopped once."""
+"""What every collector is: started with a run, told of its steps, stopped once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from perfkit.collectors.records import RecordFile
 from perfkit.model.capture import Sight
+
+
+def _inside() -> bool:
+    return False
+
+
+def _ended(completed: bool) -> None:
+    """Nobody listens."""
 
 
 @dataclass(frozen=True)
@@ -17,10 +24,12 @@ class Run:
     """What collectors share: this rank's folder and identity.
 
     `records(name)` opens `<name>.jsonl` in the folder, for records of `perfkit.model.capture`.
-    `phase()` is what the step is in: "data", "forward", "backward", "optimizer", or None. A
-    collector that wraps the training thread's wait for a batch does so `with waiting():`, which
-    counts it as the step's data wait (once, where waits nest) and marks it in every profiler.
-    What stands in `on_phase_end` is called on the training thread as it leaves a phase, by name.
+    A collector that wraps the training thread's wait for a batch calls `begin_wait()` before it
+    and, where that said True, `end_wait(completed)` after it, whatever happens: so the wait counts
+    as the step's data wait (once, where waits nest) and is marked in every profiler.
+    What stands in `on_phase_end` is called on the training thread as it leaves a phase, with its
+    name: "data", "forward", "backward" or "optimizer". While nothing stands there and no profiler
+    runs, phases are not told apart, which makes them free.
     """
 
     folder: Path
@@ -30,8 +39,8 @@ class Run:
     record_shapes: bool = False
     with_stack: bool = False
     memory_snapshot: bool = False
-    phase: Callable[[], str | None] = field(default=lambda: None)
-    waiting: Callable[[], AbstractContextManager[object]] = field(default=nullcontext)
+    begin_wait: Callable[[], bool] = _inside
+    end_wait: Callable[[bool], None] = _ended
     on_phase_end: list[Callable[[str], None]] = field(default_factory=list)
 
     def records(self, name: str) -> RecordFile:
@@ -52,10 +61,24 @@ class Collector(Protocol):
         """Begin. A collector that sees nothing here does nothing from now on."""
         ...
 
-    def step(self, step: int) -> None:
-        """Step number `step` has just ended; called on the training thread, so be quick."""
-        ...
-
     def stop(self) -> None:
         """Write what is left and undo every hook. Called once, also after a failed start."""
+        ...
+
+
+@runtime_checkable
+class EachStep(Protocol):
+    """A collector that is told of every step."""
+
+    def step(self, step: int) -> None:
+        """Step number `step` has just ended; on the training thread, so take a microsecond."""
+        ...
+
+
+@runtime_checkable
+class EachSecond(Protocol):
+    """A collector that is told now and then."""
+
+    def tick(self) -> None:
+        """A step has just ended, the first one or a second after the last call; as above."""
         ...

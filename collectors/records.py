@@ -83,8 +83,8 @@ class Pace:
 
     def __init__(self, first: int = 200, per_second: float = 5.0) -> None:
         self._left = first
-        self._period = 1.0 / per_second
-        self._next = 0.0
+        self._period_ns = round(1e9 / per_second)
+        self._next_ns = 0
 
     @classmethod
     def after(cls, seen: int) -> Pace:
@@ -98,10 +98,10 @@ class Pace:
         if self._left > 0:
             self._left -= 1
             return True
-        now = time.monotonic()
-        if now < self._next:
+        now = time.perf_counter_ns()
+        if now < self._next_ns:
             return False
-        self._next = now + self._period
+        self._next_ns = now + self._period_ns
         return True
 
 

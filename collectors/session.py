@@ -5,18 +5,18 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import get_ident
 from typing import Literal
 
 from perfkit.collectors import watchers
 from perfkit.collectors.folder import CaptureFolder
-from perfkit.collectors.guard import attempt, say_once
+from perfkit.collectors.guard import attempt, failed, say_once
 from perfkit.collectors.phases import Phases
-from perfkit.collectors.protocol import Collector, Run
+from perfkit.collectors.protocol import Collector, EachSecond, EachStep, Run
 from perfkit.collectors.step_clock import StepClock
 from perfkit.collectors.torch_profiler import TorchProfiler
 from perfkit.collectors.trigger import SignalTrigger
@@ -32,6 +32,7 @@ _STRENGTH: dict[Marker, int] = {
     "step()": 2,
 }
 _TRIGGERED_WINDOWS = 3
+_TICK_NS = 1_000_000_000
 _MOST_ACCUMULATED = 256
 """Batches with a backward pass after which no optimizer is expected any more."""
 
@@ -59,15 +60,20 @@ class Session:
     def __init__(self, options: Options) -> None:
         self._options = options
         self._marker: Marker | None = None
+        self._strength = -1
+        """Of the marker; none yet."""
         self._optimizer: int | None = None
         self._step = 0
         self._accumulated = 0
         self._triggers = _TRIGGERED_WINDOWS if options.watch else 0
         self._collectors: list[Collector] = []
+        self._each_step: list[tuple[Collector, Callable[[int], None]]] = []
+        self._each_second: list[tuple[Collector, Callable[[], None]]] = []
+        self._tick_due_ns = 0
         self.active = False
         self.inside = False
         """Whether a decorated step runs: one inside of it is a part of it."""
-        self.phases = Phases(self._optimizer_stepped, self._batch_wanted)
+        self.phases = Phases()
         self._clock = StepClock(self.phases.take_data_ns)
         self._profiler = TorchProfiler(options.schedule, self._window_ended)
 
@@ -87,15 +93,16 @@ class Session:
         self._collectors = [self._clock, *watchers(), SignalTrigger(self._profiler.request)]
         if ranks is None or rank in ranks:
             self._collectors.append(self._profiler)
+        self.phases.on_optimizer, self.phases.on_wait = self._optimizer_stepped, self._batch_wanted
         attempt("Hooking into torch", self.phases.install)
-        self._collectors = self._each("start", self._run())
+        self._keep(self._each("start", self._run()))
         self._tell()
         atexit.register(self.stop)
 
     def begin(self, marker: Marker) -> None:
         """A step begins here, where the run has shown none yet; on the training thread."""
-        if self.active and self._outranks(marker):
-            self.phases.thread = threading.get_ident()
+        if self.active and _STRENGTH[marker] > self._strength:
+            self.phases.thread = get_ident()
             self._take(marker)
 
     def begin_anew(self, marker: Marker) -> None:
@@ -105,20 +112,25 @@ class Session:
             self._clock.restart(self._step)
 
     def step(self, marker: Marker) -> None:
-        """A step has ended, and the next one begins."""
-        if not self.active or not self.phases.is_training_thread():
+        """A step has ended, and the next one begins. Raises nothing."""
+        if not self.active or get_ident() != self.phases.thread:
             return
-        if self._outranks(marker):
-            self._take(marker)
-        elif self._marker is not None and _STRENGTH[marker] == _STRENGTH[self._marker]:
-            self._end_step()
+        strength = _STRENGTH[marker]
+        try:
+            if strength == self._strength:
+                self._end_step()
+            elif strength > self._strength:
+                self._take(marker)
+        except Exception as error:
+            failed("Ending a step", error)
 
     def enter_step(self) -> None:
         """A decorated call begins."""
         self.inside = True
         self.begin("decorator")
-        if self.active and self.phases.current is None and self.phases.is_training_thread():
-            self.phases.enter("forward")
+        phases = self.phases
+        if self.active and phases.current is None and phases.is_looked_at():
+            phases.enter_here("forward")
 
     def leave_step(self, *, completed: bool) -> None:
         """A decorated call ends, which is a step if it did not raise."""
@@ -155,8 +167,8 @@ class Session:
             record_shapes=self._options.record_shapes,
             with_stack=self._options.with_stack,
             memory_snapshot=self._options.memory_snapshot,
-            phase=lambda: self.phases.current,
-            waiting=self.phases.waiting,
+            begin_wait=self.phases.begin_wait,
+            end_wait=self.phases.end_wait,
             on_phase_end=self.phases.on_phase_end,
         )
 
@@ -178,14 +190,20 @@ class Session:
     def _drop(self, collector: Collector, error: Exception) -> None:
         _say_lost(collector, error)
         self._works(collector, "stop")
-        self._collectors = [c for c in self._collectors if c is not collector]
+        self._keep([c for c in self._collectors if c is not collector])
 
-    def _outranks(self, marker: Marker) -> bool:
-        return self._marker is None or _STRENGTH[marker] > _STRENGTH[self._marker]
+    def _keep(self, collectors: list[Collector]) -> None:
+        self._collectors = collectors
+        self._each_step = [(c, c.step) for c in collectors if isinstance(c, EachStep)]
+        self._each_second = [(c, c.tick) for c in collectors if isinstance(c, EachSecond)]
 
     def _take(self, marker: Marker) -> None:
-        """Steps are marked so from here on, and one begins."""
-        self._marker = marker
+        """Steps are marked so from here on, and one begins; weaker markers need no call more."""
+        self._marker, self._strength = marker, _STRENGTH[marker]
+        if self._strength > _STRENGTH["dataloader"]:
+            self.phases.on_wait = None
+        if self._strength > _STRENGTH["optimizer"]:
+            self.phases.on_optimizer = None
         self._clock.forget(self._step)
 
     def _end_step(self) -> None:
@@ -193,20 +211,30 @@ class Session:
         if self.phases.current is not None:
             self.phases.enter(None)
         was_recording = self._profiler.recording
-        for collector in self._collectors:
+        for collector, ended in self._each_step:
             try:
-                collector.step(step)
+                ended(step)
             except Exception as error:
                 self._drop(collector, error)
-        self._clock.profiled = self._profiler.recording
-        if was_recording and not self._profiler.recording:
+        recording = self._clock.profiled = self._profiler.recording
+        if was_recording and not recording:
             self._clock.restart(self._step)  # exporting is perfkit's time, not the next step's
-        elif self._triggers:
-            self._watch()
+        elif self._clock.slowdown is not None:
+            self._open_for_slowdown()
+        if time.perf_counter_ns() >= self._tick_due_ns:
+            self._tick()
 
-    def _watch(self) -> None:
-        found = self._clock.watch.take()
-        if found is not None:
+    def _tick(self) -> None:
+        self._tick_due_ns = time.perf_counter_ns() + _TICK_NS
+        for collector, tick in self._each_second:
+            try:
+                tick()
+            except Exception as error:
+                self._drop(collector, error)
+
+    def _open_for_slowdown(self) -> None:
+        found, self._clock.slowdown = self._clock.slowdown, None
+        if found is not None and self._triggers:
             self._triggers -= 1
             self._profiler.request(found)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from statistics import median
 from typing import Literal
 
@@ -42,14 +42,17 @@ class StepClock:
         self._take_data_ns = take_data_ns
         self.profiled = False
         """Whether the profiler runs, and its overhead is in the times."""
+        self.slowdown: Slowdown | None = None
+        """What the watch has found; whoever acts upon it takes it away."""
         self._file: RecordFile | None = None
         self._block_start_ns = 0
+        self._block_due_ns = 0
         self._first = 0
-        self._wall_us: list[float] = []
-        self._data_us: list[float] = []
+        self._wall_ns: list[int] = []
+        self._data_ns: list[int] = []
         self._was_profiled = False
         self._last_ns = 0
-        self.watch = Watch()
+        self._watch = Watch()
 
     def sight(self) -> Sight:
         """Clocks are everywhere."""
@@ -67,7 +70,7 @@ class StepClock:
 
     def forget(self, step: int) -> None:
         """Forget the steps of late too, which a weaker marker had cut."""
-        self._wall_us, self._data_us = [], []
+        self._wall_ns, self._data_ns = [], []
         self._restart(step)
 
     def _restart(self, step: int) -> None:
@@ -78,17 +81,13 @@ class StepClock:
     def step(self, step: int) -> None:
         """Step number `step` has ended."""
         now = time.perf_counter_ns()
-        data_ns = self._take_data_ns()
-        wall_us = (now - self._last_ns) / 1000
-        self._last_ns = now
+        wall_ns, self._last_ns = now - self._last_ns, now
         if self.profiled is not self._was_profiled:
             self._write()
-            self._begin_block(step, wall_us)
-        self._wall_us.append(round(wall_us, 1))
-        self._data_us.append(round(min(data_ns / 1000, wall_us), 1))
-        if not self.profiled:
-            self.watch.add(wall_us)
-        if len(self._wall_us) >= _BLOCK_STEPS or time.time_ns() - self._block_start_ns > _BLOCK_NS:
+            self._begin_block(step, wall_ns)
+        self._wall_ns.append(wall_ns)
+        self._data_ns.append(self._take_data_ns())
+        if now >= self._block_due_ns or len(self._wall_ns) >= _BLOCK_STEPS:
             self._write()
             self._begin_block(step + 1)
 
@@ -98,65 +97,67 @@ class StepClock:
         if self._file is not None:
             self._file.close()
 
-    def _begin_block(self, first: int, running_us: float = 0.0) -> None:
+    def _begin_block(self, first: int, running_ns: int = 0) -> None:
         self._was_profiled = self.profiled
         self._first = first
-        self._block_start_ns = time.time_ns() - round(running_us * 1000)
+        self._block_start_ns = time.time_ns() - running_ns
+        self._block_due_ns = self._last_ns - running_ns + _BLOCK_NS
 
     def _write(self) -> None:
-        if self._file is None or not self._wall_us:
+        """The block as a record, and before the watch."""
+        if self._file is None or not self._wall_ns:
             return
-        wall, self._wall_us = self._wall_us, []
-        data, self._data_us = self._data_us, []
-        self._file.add(
-            StepTimes(
-                first=self._first,
-                start_ns=self._block_start_ns,
-                wall_us=wall,
-                data_us=data,
-                profiled=self._was_profiled,
-            )
+        wall, self._wall_ns = self._wall_ns, []
+        data, self._data_ns = self._data_ns, []
+        record = StepTimes(
+            first=self._first,
+            start_ns=self._block_start_ns,
+            wall_us=_tenths_us(wall),
+            data_us=_tenths_us(map(min, data, wall)),
+            profiled=self._was_profiled,
         )
+        if not self._was_profiled:
+            self.slowdown = self._watch.add(record.wall_us) or self.slowdown
+        self._file.add(record)
+
+
+def _tenths_us(times_ns: Iterable[int]) -> list[float]:
+    """Microseconds, rounded to tenths."""
+    return [(ns + 50) // 100 / 10 for ns in times_ns]
 
 
 class Watch:
     """Compares recent steps with a baseline of this run's own, which follows after each report."""
 
     def __init__(self) -> None:
-        self._baseline: deque[float] = deque(maxlen=_BASELINE_STEPS)
-        self._recent: deque[float] = deque(maxlen=_RECENT_STEPS)
+        self._times_us: deque[float] = deque(maxlen=_BASELINE_STEPS + _RECENT_STEPS)
         self._since, self._since_us = 0, 0.0
-        self._found: Slowdown | None = None
 
-    def add(self, wall_us: float) -> None:
-        """One more unprofiled step."""
-        if len(self._recent) == _RECENT_STEPS:
-            self._baseline.append(self._recent[0])
-        self._recent.append(wall_us)
-        self._since += 1
-        self._since_us += wall_us
-        due = self._since >= _JUDGED_STEPS and self._since_us >= _JUDGED_US
-        if due and len(self._baseline) >= _BASELINE_STEPS // 2:
-            self._since, self._since_us = 0, 0.0
-            self._found = self._found or self._judge()
-
-    def take(self) -> Slowdown | None:
-        """What was found since the last call; the baseline then starts anew."""
-        found, self._found = self._found, None
+    def add(self, wall_us: Sequence[float]) -> Slowdown | None:
+        """More unprofiled steps, and what they have shown; the baseline then starts anew."""
+        self._times_us.extend(wall_us)
+        self._since += len(wall_us)
+        self._since_us += sum(wall_us)
+        if self._since < _JUDGED_STEPS or self._since_us < _JUDGED_US:
+            return None
+        if len(self._times_us) < _RECENT_STEPS + _BASELINE_STEPS // 2:
+            return None
+        self._since, self._since_us = 0, 0.0
+        found = self._judge()
         if found is not None:
-            self._baseline.clear()
-            self._recent.clear()
+            self._times_us.clear()
         return found
 
     def _judge(self) -> Slowdown | None:
-        usual = median(self._baseline)
-        recent = list(self._recent)
+        times = list(self._times_us)
+        baseline, recent = times[:-_RECENT_STEPS], times[-_RECENT_STEPS:]
+        usual = median(baseline)
         if median(recent) > _SHIFT * usual:
             return "slow-steps"
         if min(recent[-_LASTING_STEPS:]) > _SHIFT * usual:
             return None  # perhaps a shift that has just begun
         excess = [us - usual for us in recent if us > _SPIKE * usual]
-        before = sum(us > _SPIKE * usual for us in self._baseline) / len(self._baseline)
+        before = sum(us > _SPIKE * usual for us in baseline) / len(baseline)
         more = len(excess) / len(recent) > 2 * before
         costly = sum(excess) > _SPIKE_SHARE * sum(recent)
         return "slow-step" if len(excess) >= _SPIKES and costly and more else None

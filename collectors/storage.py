@@ -116,9 +116,6 @@ class Storage:
         _running.append(self)
         self.add([str(run.folder)], "capture")
 
-    def step(self, step: int) -> None:
-        """Nothing happens here."""
-
     def stop(self) -> None:
         """Write the counters of the places found; what hangs is left behind."""
         if self in _running:

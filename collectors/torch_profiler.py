@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from importlib import import_module
+from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,7 +38,7 @@ class TorchProfiler:
         self._on_window = on_window
         self._run: Run | None = None
         self._window: _OpenWindow | None = None
-        self._next_start = schedule.wait
+        self._next_start: float = schedule.wait if schedule.repeat else inf
         self._left = schedule.repeat
         self._requested: Reason | None = None
         self._packing: list[threading.Thread] = []
@@ -67,7 +68,7 @@ class TorchProfiler:
             self._window.step()
             if self._window.is_done:
                 self._close()
-                self._next_start = step + 1 + self._schedule.wait
+                self._next_start = step + 1 + self._schedule.wait if self._left else inf
         elif step + 1 >= self._next_start or self._requested:
             self._open_if_due(step + 1)
 
@@ -75,18 +76,18 @@ class TorchProfiler:
         """End an open window, keeping the steps it has, and wait for files to be compressed."""
         if self._window is not None and _device_is_idle():
             self._close()
-        self._left, self._requested = 0, None
+        self._next_start, self._requested = inf, None
         for thread in self._packing:
             thread.join()
 
     def _open_if_due(self, step: int) -> None:
-        due = self._left > 0 and step >= self._next_start
-        if self._run is None or not (due or self._requested):
+        if self._run is None or not (step >= self._next_start or self._requested):
             return
         reason: Reason = self._requested or "schedule"
         self._requested = None
         if reason == "schedule":
             self._left -= 1
+            self._next_start = step + self._schedule.wait if self._left else inf
         self._window = _opened(self._run, self._schedule, step, reason, self._give_way)
 
     def _give_way(self) -> None:

@@ -35,9 +35,6 @@ class SignalTrigger:
             signal.signal(signal.SIGUSR2, self._handle)
             self._installed = True
 
-    def step(self, step: int) -> None:
-        """Nothing to do at a step."""
-
     def stop(self) -> None:
         """Stop listening."""
         if self._installed and signal.getsignal(signal.SIGUSR2) == self._handle:

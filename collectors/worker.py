@@ -67,30 +67,37 @@ class WorkerStart:
         file = _WorkerFile(
             self.folder / f"worker-{self.loader}-{worker}-{os.getpid()}.jsonl", self.folder
         )
-        maker = Maker(
-            self.loader, worker, file.add, itertools.count(), ProcessIo(), Pace.after(self.asked)
-        )
-        watch_fetchers(maker, self.live)
+        maker = Maker(self.loader, worker, file.add, ProcessIo())
+        watch_fetchers(maker, Pace.after(self.asked), self.live)
 
 
-def watch_fetchers(maker: Maker, live: Flag) -> None:
-    """Time every batch of this worker's dataset while the run collects."""
+def watch_fetchers(maker: Maker, pace: Pace, live: Flag) -> None:
+    """Time batches of this worker's dataset at this pace while the run collects."""
     from torch.utils.data import get_worker_info
     from torch.utils.data._utils import fetch as module
 
     info = get_worker_info()
     if info is None:
         return
-    for fetcher in (module._MapDatasetFetcher, module._IterableDatasetFetcher):
-        fetcher.fetch = _timed(fetcher.fetch, info.dataset, maker, live)  # type: ignore[method-assign]
+    counted = itertools.count()
 
-
-def _timed(fetch: Fetch, dataset: object, maker: Maker, live: Flag) -> Fetch:
-    def timed(fetcher: Any, index: Any) -> Any:
+    def number_if_due(fetcher: Any) -> int | None:
         # a dataset may use loaders of its own, which are not this worker's batches
-        if fetcher.dataset is dataset and live.value:
-            return maker.make(fetch, fetcher, index)
-        return fetch(fetcher, index)
+        if fetcher.dataset is not info.dataset or not live.value:
+            return None
+        number = next(counted)
+        return number if pace.is_due() else None
+
+    for fetcher in (module._MapDatasetFetcher, module._IterableDatasetFetcher):
+        fetcher.fetch = _timed(fetcher.fetch, maker, number_if_due)  # type: ignore[method-assign]
+
+
+def _timed(fetch: Fetch, maker: Maker, number_if_due: Callable[[Any], int | None]) -> Fetch:
+    def timed(fetcher: Any, index: Any) -> Any:
+        number = number_if_due(fetcher)
+        if number is None:
+            return fetch(fetcher, index)
+        return maker.make(fetch, fetcher, index, number)
 
     return timed
 

@@ -161,7 +161,7 @@ def test_what_goes_on_in_the_background_is_told_from_what_blocks(
     collector: Checkpoints, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     library = Library(monkeypatch)
-    collector.step(0)
+    collector.tick()
     target = str(tmp_path / "a.pt")
     assert library.module.async_save(STATE, checkpoint_id=target) is library.future
     torch.save(STATE, tmp_path / "meanwhile.pt")
@@ -179,7 +179,7 @@ def test_a_write_that_outlives_the_run_is_unfinished(
     collector: Checkpoints, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     library = Library(monkeypatch)
-    collector.step(0)
+    collector.tick()
     library.module.async_save(STATE, checkpoint_id=str(tmp_path / "a.pt"))
     (record,) = written(collector, tmp_path)
     library.release.set()
@@ -193,7 +193,7 @@ def test_a_write_that_fails_in_the_background_is_no_checkpoint(
     collector: Checkpoints, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     library = Library(monkeypatch)
-    collector.step(0)
+    collector.tick()
     library.module.async_save(STATE, checkpoint_id=str(tmp_path / "absent" / "a.pt"))
     library.release.set()
     library.thread.join(20)
@@ -210,7 +210,7 @@ def test_safetensors_is_hooked_where_it_is_imported(
     module: Any = types.ModuleType("safetensors.torch")
     module.save_file = save_file
     monkeypatch.setitem(sys.modules, "safetensors.torch", module)
-    collector.step(0)
+    collector.tick()
     module.save_file({}, str(tmp_path / "m.safetensors"))
     (record,) = written(collector, tmp_path)
     assert (record.call, record.bytes) == ("safetensors.torch.save_file", 10)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import random
+import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -237,18 +237,34 @@ def test_a_loop_that_already_runs_is_watched(tmp_path: Path) -> None:
 def test_each_wait_is_inside_the_runs_wait(tmp_path: Path) -> None:
     log: list[str] = []
 
-    class Wait(AbstractContextManager[None]):
-        def __enter__(self) -> None:
-            log.append("in")
-
-        def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-            log.append(kind.__name__ if kind else "out")
+    def begin() -> bool:
+        log.append("in")
+        return log.count("in") != 2  # the second is inside of another wait
 
     collector = DataLoaders()
-    collector.start(Run(folder=tmp_path, waiting=Wait))
+    run = Run(folder=tmp_path, begin_wait=begin, end_wait=lambda done: log.append(f"done {done}"))
+    collector.start(run)
     log.extend("body" for _ in DataLoader(Numbers(), 5))
     collector.stop()
-    assert log == ["in", "out", "body", "in", "out", "body", "in", "StopIteration"]
+    assert log == ["in", "done True", "body", "in", "body", "in", "done False"]
+
+
+def test_waits_between_those_told_of_are_summed_up(collector: DataLoaders, tmp_path: Path) -> None:
+    loader: DataLoader[int] = DataLoader(range(300))  # type: ignore[arg-type]
+    began_ns = time.perf_counter_ns()
+    assert sum(len(list(loader)) for _ in range(2)) == 600
+    took_us = (time.perf_counter_ns() - began_ns) / 1000
+    found = of_type(object, collector, tmp_path)
+    waits = [wait for wait in found if isinstance(wait, BatchWait) and wait.part == "batch"]
+    ends = [wait.batch + wait.batches for wait in waits]
+    assert [wait.batch for wait in waits] == [0, *ends[:-1]]
+    assert ends[-1] == 600
+    assert max(wait.batches for wait in waits) > 50
+    assert sum(wait.wait_us for wait in waits) < took_us
+    told = {wait.batch for wait in waits if wait.batches == 1}
+    made = [batch.batch for batch in found if isinstance(batch, BatchMade)]
+    assert made[:200] == list(range(200))
+    assert set(made) <= told
 
 
 def test_paths_come_from_attributes_and_nothing_lazy_is_touched() -> None:

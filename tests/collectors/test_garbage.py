@@ -47,7 +47,7 @@ def test_a_long_collection_is_recorded_when_it_ran(collector: Garbage, tmp_path:
     began = time.time_ns()
     gc.collect()
     took_us = (time.time_ns() - began) / 1000
-    collector.step(0)
+    collector.tick()
     collector.stop()
     record = full(records(tmp_path))[-1]  # after those that building the list caused
     assert len(held) == 400_000
@@ -81,7 +81,7 @@ def test_the_training_thread_is_the_one_that_steps(
     slow(monkeypatch)
 
     def train() -> None:
-        collector.step(0)
+        collector.tick()
         gc.collect()
 
     thread = threading.Thread(target=train)

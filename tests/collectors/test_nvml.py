@@ -54,8 +54,8 @@ def records(folder: Path) -> list[Any]:
 def collect(folder: Path, steps: int = 1, local_rank: int | None = None) -> list[Any]:
     collector = Nvml(period_s=0.01)
     collector.start(Run(folder=folder, local_rank=local_rank))
-    for step in range(steps):
-        collector.step(step)
+    for _ in range(steps):
+        collector.tick()
         time.sleep(0.03)
     collector.stop()
     return records(folder)
@@ -370,7 +370,7 @@ def test_a_driver_that_hangs_does_not_hold_the_run_up(
     began = time.monotonic()
     collector.start(Run(folder=tmp_path))
     assert entered.wait(5)
-    collector.step(0)
+    collector.tick()
     collector.stop()
     assert time.monotonic() - began < 5
     hangs.set()
@@ -382,7 +382,7 @@ def test_a_forked_child_samples_nothing_and_stops_at_once(install: Install, tmp_
     collector.start(Run(folder=tmp_path))
     # what a child of fork has: the object, another pid, and no thread
     collector._owner = os.getpid() + 1
-    collector.step(0)
+    collector.tick()
     collector.stop()
     assert collector._thread is not None and collector._thread.is_alive()
     collector._owner = os.getpid()
