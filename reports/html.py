@@ -11,6 +11,7 @@ from perfkit.reports import (
     html_run,
     html_sections,
     html_tables,
+    html_whatif,
     summary,
 )
 from perfkit.reports.format import count, plural, time_us
@@ -42,6 +43,7 @@ def _body(diagnosis: Diagnosis) -> list[Html]:
         html_sections.tiles(diagnosis),
         html_sections.breakdown(diagnosis),
         html_sections.findings(diagnosis),
+        html_whatif.whatif(diagnosis),
         html_run.run(diagnosis, _chart("run-steps", "Line of step times over the run")),
         _steps(diagnosis),
         _timeline(diagnosis),

@@ -8,7 +8,17 @@ import hashlib
 from functools import cache
 from importlib.resources import files
 
-_SCRIPTS = ("base", "charts", "steps", "run", "timeline", "timeline_view", "kernels", "main")
+_SCRIPTS = (
+    "base",
+    "charts",
+    "steps",
+    "run",
+    "timeline",
+    "timeline_view",
+    "kernels",
+    "whatif",
+    "main",
+)
 
 
 @cache

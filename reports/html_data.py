@@ -9,7 +9,7 @@ from typing import Any
 
 from perfkit.model.diagnosis import Diagnosis, Kernel, StepRow, Timeline, TimelineEvent
 from perfkit.model.run_facts import RunFacts
-from perfkit.reports import summary
+from perfkit.reports import html_whatif, summary
 from perfkit.reports.format import clean
 from perfkit.reports.palette import COLORS, OTHER, idle_key
 from perfkit.reports.summary import UNKNOWN
@@ -26,6 +26,7 @@ def payload(diagnosis: Diagnosis) -> dict[str, Any]:
         "other": OTHER,
         "unknown": UNKNOWN,
         "run": _run(diagnosis.run),
+        "whatif": html_whatif.payload(diagnosis),
         "steps": _steps(diagnosis.step_rows[:MOST_STEPS]),
         "timeline": _timeline(diagnosis.timeline) if diagnosis.timeline else None,
         "kernels": [

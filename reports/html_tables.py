@@ -8,6 +8,7 @@ from typing import Any
 from perfkit.model.diagnosis import Breakdown, Diagnosis, KernelSummary
 from perfkit.reports import summary
 from perfkit.reports.format import count, share, size, time_us
+from perfkit.reports.gates import gates
 from perfkit.reports.html_sections import places_table
 from perfkit.reports.html_tags import Html, code, join, meter, section, table, tag, text
 from perfkit.reports.palette import COLORS
@@ -188,7 +189,27 @@ def fidelity(diagnosis: Diagnosis) -> Html:
     ]
     notes = [*summary.fidelity_facts(diagnosis), *summary.excluded_facts(diagnosis)]
     listed = tag("ul", *(tag("li", text(note)) for note in notes)) if notes else _NOTHING
-    return section("fidelity", "How far to trust this", listed, _pairs(rows))
+    replayed = _gates(diagnosis)
+    return section("fidelity", "How far to trust this", listed, _pairs(rows), replayed)
+
+
+def _gates(diagnosis: Diagnosis) -> Html:
+    """Each gate of the replay with what was measured, and whether it let predictions through."""
+    header = ("gate of the replay", "outcome", "measured", "at most")
+    rows = [
+        [
+            text(gate.name),
+            tag("strong", Html("passed" if gate.passed else "failed")),
+            text(gate.value_text),
+            text(gate.most_text),
+        ]
+        for gate in gates(diagnosis.fidelity)
+    ]
+    return (
+        table("What a replay must reproduce before it predicts", header, rows, 2)
+        if rows
+        else _NOTHING
+    )
 
 
 def environment(diagnosis: Diagnosis) -> Html:

@@ -34,4 +34,5 @@ async function drawCharts() {
 document.body.classList.remove("no-js");
 startCopying();
 startKernels();
+startWhatif();
 drawCharts().then(() => { document.documentElement.dataset.drawn = "yes"; });

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 
 from perfkit.model.diagnosis import Diagnosis
@@ -14,3 +18,16 @@ def slow() -> Diagnosis:
 @pytest.fixture
 def empty() -> Diagnosis:
     return make_empty()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium, driven by Playwright; skips where either is missing."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs the playwright package")
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("needs chromium")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()

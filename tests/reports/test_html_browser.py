@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,7 @@ import pytest
 
 from perfkit.model.diagnosis import Diagnosis, Kernel
 from perfkit.reports import format as fmt
-from perfkit.reports.html import render
+from tests.reports.browsing import Opened, open_page, wait_until, written
 from tests.reports.diagnoses import (
     BREAKOUT,
     HOSTILE,
@@ -22,28 +20,6 @@ from tests.reports.diagnoses import (
     make_memory,
     make_run,
 )
-
-playwright = pytest.importorskip("playwright.sync_api", reason="needs the playwright package")
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
-
-
-@dataclass
-class Opened:
-    """A page and everything it did."""
-
-    page: Any
-    requests: list[str] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
-    dialogs: list[str] = field(default_factory=list)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -64,38 +40,6 @@ def untouched(browser: Any, report: Path) -> Iterator[Opened]:
     found = open_page(browser, report)
     yield found
     found.page.context.close()
-
-
-def written(path: Path, diagnosis: Diagnosis) -> Path:
-    path.write_text(render(diagnosis), encoding="utf-8")
-    return path
-
-
-def open_page(browser: Any, path: Path, **options: Any) -> Opened:
-    context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
-    found = Opened(context.new_page())
-    found.page.on("request", lambda request: found.requests.append(request.url))
-    found.page.on("console", lambda message: found.errors.append(message.text))
-    found.page.on("pageerror", lambda error: found.errors.append(str(error)))
-    found.page.on("dialog", lambda dialog: noted(found, dialog))
-    found.page.goto(path.as_uri())
-    if options.get("java_script_enabled", True):
-        found.page.wait_for_selector("html[data-drawn]")
-    return found
-
-
-def noted(found: Opened, dialog: Any) -> None:
-    found.dialogs.append(dialog.message)
-    dialog.dismiss()
-
-
-def wait_until(page: Any, script: str) -> None:
-    """Polled from here: the page's policy forbids the evaluation that a poll inside it needs."""
-    for _ in range(100):
-        if page.evaluate(script):
-            return
-        page.wait_for_timeout(50)
-    raise AssertionError(script)
 
 
 def kernel_column(page: Any, column: int) -> list[str]:
