@@ -36,12 +36,23 @@ def chains(host: Host, threads: list[int]) -> list[list[int]]:
 
     A wait of one chain takes no lead from another.
     """
-    backward = matching(host.trace, _BACKWARD)[host.trace.name[host.rows]]
-    autograd = [t for t in threads if (backward & (host.thread == t)).any()]
+    autograd = _autograd(host, threads)
     rest = [t for t in threads if t not in autograd]
-    main = max(rest, key=lambda t: int((host.thread == t).sum()), default=None)
+    main = main_thread(host, rest)
     first = [*autograd, *([] if main is None else [main])]
     return [first, *([t] for t in rest if t != main)]
+
+
+def main_thread(host: Host, threads: list[int]) -> int | None:
+    """Of these, the one that runs the training: autograd's do more, but only what it asks for."""
+    autograd = _autograd(host, threads)
+    rest = [t for t in threads if t not in autograd] or threads
+    return max(rest, key=lambda t: int((host.thread == t).sum()), default=None)
+
+
+def _autograd(host: Host, threads: list[int]) -> list[int]:
+    backward = matching(host.trace, _BACKWARD)[host.trace.name[host.rows]]
+    return [t for t in threads if (backward & (host.thread == t)).any()]
 
 
 @dataclass(frozen=True)

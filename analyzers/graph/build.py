@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from perfkit.analyzers.blockers import main_thread
 from perfkit.analyzers.gpu import GpuWork
 from perfkit.analyzers.graph import loader, streams, threads, waits
 from perfkit.analyzers.graph.model import RECORDED, Edge, Edges, Graph, Point, Repairs
@@ -13,6 +14,7 @@ from perfkit.analyzers.graph.points import Points, calls_of, points_of
 from perfkit.analyzers.host import Host
 from perfkit.analyzers.launches import Launches
 from perfkit.analyzers.steps import Windows
+from perfkit.model.cause import CODE, Cause
 from perfkit.model.trace import Int64s, Trace
 
 _PASSES = 8
@@ -41,9 +43,9 @@ class Built:
 def build(trace: Trace, work: GpuWork, calls: Launches, host: Host, windows: Windows) -> Built:
     """The dependency graph of one rank's trace."""
     rows = calls_of(host, calls)
-    main = _main(host)
     launching = np.unique(trace.lane[calls.call[calls.call >= 0]]).tolist()
-    given = threads.handovers(host, launching)
+    main = main_thread(host, launching or np.unique(host.thread).tolist()) or 0
+    given = threads.handovers(host, main, launching)
     batches = loader.batches(host, main)
     borders = np.append(windows.start, windows.end[-1])
     marks = np.concatenate((borders, given.start, given.end, batches.end))
@@ -65,6 +67,7 @@ def build(trace: Trace, work: GpuWork, calls: Launches, host: Host, windows: Win
     lag = _lags(points, gap, held, edges)
     lag[mark[3][1:]] = _before_waits(points, mark[3], batches.start)[1:]
     made, order = _sorted(points, lag, edges, shift)
+    made = _with_staging(made, order[points.operation[_staged(work, calls, host)]])
     return Built(
         graph=made,
         operation=order[points.operation],
@@ -81,6 +84,7 @@ def _held(
     return [
         *waits.queue_waits(trace, work, calls, points, queue),
         waits.sync_waits(trace, work, calls, host, points, queue),
+        waits.event_waits(trace, work, host, points, queue),
         waits.copy_waits(trace, work, calls, host, points),
         waits.allocator_waits(trace, work, host, points, queue),
     ]
@@ -95,12 +99,6 @@ def _gpu_edges(
         streams.event_edges(trace, work, calls, points, queue),
         streams.graph_edges(trace, work, calls, points, gap),
     ]
-
-
-def _main(host: Host) -> int:
-    """The thread that does most: it holds the marks."""
-    counts = np.bincount(host.thread, minlength=1) if len(host.thread) else np.zeros(1)
-    return int(np.argmax(counts))
 
 
 def _clock_shift(trace: Trace, work: GpuWork, calls: Launches) -> int:
@@ -153,6 +151,21 @@ def _sorted(points: Points, lag: Int64s, edges: Edges, shift: int) -> tuple[Grap
         points.lane[order], prev, lag[order], np.zeros(len(order), np.int64), kept, repairs,
     )  # fmt: skip
     return replace(graph, rest=rest(graph)), place
+
+
+def _staged(work: GpuWork, calls: Launches, host: Host) -> Int64s:
+    """Blocking copies: the call puts the data into a buffer of the driver before it is copied."""
+    copying = host.rows[host.cause == CODE[Cause.COPY]]
+    return np.flatnonzero((calls.call >= 0) & np.isin(calls.call, copying))
+
+
+def _with_staging(graph: Graph, staged: Int64s) -> Graph:
+    """What these operations waited for without a reason is work, which comes before the copy."""
+    time, dur, left = graph.time.copy(), graph.dur.copy(), graph.rest.copy()
+    time[staged] -= left[staged]
+    dur[staged] += left[staged]
+    left[staged] = 0
+    return replace(graph, time=time, dur=dur, rest=left)
 
 
 def _keys(points: Points, edges: Edges) -> tuple[Int64s, int]:

@@ -29,7 +29,7 @@ def replay_fidelity(facts: Facts) -> Replay:
     opened = replay(replace(graph, rest=np.where(_is_open(graph), 0, graph.rest)), plan)
     length = max(_length(graph, graph.time), 1)
     step = facts.per_step_us(facts.times.wall[facts.counted].sum()) * 1000
-    start = np.abs(opened - graph.time)[built.operation]
+    start = _own_shift((opened - graph.time)[built.operation], built.operation, built.border)
     found = Replay(
         closed_error=abs(_length(graph, closed) - length) / length,
         open_error=abs(_length(graph, opened) - length) / length,
@@ -42,6 +42,16 @@ def replay_fidelity(facts: Facts) -> Replay:
         failed=[],
     )
     return msgspec.structs.replace(found, failed=list(_failures(found, facts)))
+
+
+def _own_shift(error: Int64s, operation: Int64s, border: Int64s) -> Int64s:
+    """Errors of starts beyond that of their step as a whole, which the other errors tell."""
+    if not len(error):
+        return error
+    step = np.searchsorted(border, operation)
+    count = np.maximum(np.bincount(step), 1)
+    mean = np.bincount(step, weights=error) / count
+    return np.asarray(np.abs(error - mean[step]).astype(np.int64))
 
 
 def _failures(found: Replay, facts: Facts) -> Iterator[str]:

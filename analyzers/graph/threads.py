@@ -30,13 +30,13 @@ class Handovers:
         return len(self.start)
 
 
-def handovers(host: Host, threads: list[int]) -> Handovers:
-    """Idle times of the thread that does most, in which another launching thread worked.
+def handovers(host: Host, main: int, threads: list[int]) -> Handovers:
+    """Idle times of the main thread, in which another launching thread worked.
 
     The other one has to be idle at both ends: what it does is then a part of what is waited for.
     """
-    main = max(threads, key=lambda t: int((host.thread == t).sum()), default=-1)
-    busy = {t: union(*spans(host.trace, host.rows[host.thread == t])) for t in threads}
+    everyone = {main, *threads}
+    busy = {t: union(*spans(host.trace, host.rows[host.thread == t])) for t in everyone}
     found = []
     for other in (t for t in threads if t != main):
         if not len(busy[main]):

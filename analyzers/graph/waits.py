@@ -19,11 +19,15 @@ from perfkit.model.cause import CODE, Cause
 from perfkit.model.trace import Bools, Int64s, Kind, Trace
 
 _DEVICE = re.compile(r"(cuda|hip|cu)(Device|Ctx)Synchronize")
+_EVENT = re.compile(r"(cuda|hip|cu)EventSynchronize")
+_EVENT_RECORD = re.compile(r"(cuda|hip|cu)EventRecord")
 _RETURN_NS = 7_000  # a call returns 6-8 us after what it waited for
 _LATE_NS = 30_000  # what ended longer before the return was not waited for
 CALL_NS = 5_000
 """A synchronizing call that has nothing to wait for."""
-_BLOCKED = 10  # times the usual launch
+_UNBLOCKED = 5  # percentile of launches: there are always some that find room
+_BLOCKED = 3  # times such a launch
+_SHALLOWEST = 64  # queues hold a thousand operations; graphs and large arguments take more room
 _FEWEST_BLOCKED = 20
 _MOST_SPREAD_NS = 20_000
 _DRAINED_NS = 20_000
@@ -58,16 +62,19 @@ def _full_queue(
     ops = ops[calls.call[ops] >= 0]
     rows = calls.call[ops]
     start, end = spans(trace, rows)
-    usual = int(np.median(end - start)) if len(rows) else 0
-    slow = np.flatnonzero(end - start > _BLOCKED * max(usual, 1))
+    if not len(rows):
+        return None
+    usual = max(int(np.percentile(end - start, _UNBLOCKED)), 1)
+    ends = np.maximum.accumulate(work.end[ops])
+    depth = np.arange(1, len(ops) + 1) - np.searchsorted(ends, end, side="right")
+    slow = np.flatnonzero((end - start > _BLOCKED * usual) & (depth >= _SHALLOWEST))
     if len(slow) < _FEWEST_BLOCKED:
         return None
-    ends = np.maximum.accumulate(work.end[ops])
-    depth = slow + 1 - np.searchsorted(ends, end[slow], side="right")
+    depth = depth[slow]
     size = int(np.bincount(np.maximum(depth, 0)).argmax())
     full = slow[(depth == size) & (slow >= size)]
     lag = end[full] - ends[full - size]
-    if size < 2 or len(full) < _FEWEST_BLOCKED or 2 * len(full) < len(slow):
+    if len(full) < _FEWEST_BLOCKED or 2 * len(full) < len(slow):
         return None
     if np.percentile(np.abs(lag - np.median(lag)), 90) > _MOST_SPREAD_NS:
         return None
@@ -93,6 +100,7 @@ def sync_waits(
     """
     launching = np.isin(host.rows, calls.call[calls.call >= 0])
     rows = host.rows[(host.cause == CODE[Cause.SYNC]) & ~launching]
+    rows = rows[~matching(trace, _EVENT)[trace.name[rows]]]
     start, end = spans(trace, rows)
     last = last_before(queue, start)
     known = last >= 0
@@ -106,6 +114,55 @@ def sync_waits(
     )
     explained = end - np.where(fits, over, -1).max(axis=1, initial=-1) <= _LATE_NS
     return Waits(waiting, rows[explained], np.full(int(explained.sum()), CALL_NS))
+
+
+def event_waits(trace: Trace, work: GpuWork, host: Host, points: Points, queue: Queue) -> Waits:
+    """Calls that wait for an event, which may lie far behind what has been launched since.
+
+    The event is that of the record, where there is one, else of the cudaEventRecord whose work
+    ended last before the call returned, and shortly before.
+    """
+    rows = host.rows[host.cause == CODE[Cause.SYNC]]
+    rows = rows[matching(trace, _EVENT)[trace.name[rows]]]
+    recording = np.flatnonzero(
+        (trace.kind == Kind.RUNTIME) & matching(trace, _EVENT_RECORD)[trace.name]
+    )
+    work_of = _recorded_work(trace, work, queue, recording)
+    told = _told_event(trace, rows, recording)
+    source = np.where(told >= 0, np.append(work_of, -1)[told], -1)
+    guessed = _ended_before(trace, work, rows, np.unique(work_of[work_of >= 0]))
+    source = np.where(told >= 0, source, guessed)
+    over = np.where(source >= 0, work.end[source], -1)
+    start, end = spans(trace, rows)
+    waiting = edges(
+        np.where(over >= 0, points.operation[source], -1), points.end[rows], _RETURN_NS, Edge.SYNC
+    )
+    explained = (over <= end) & ((over >= end - _LATE_NS) | (end - start < _LATE_NS)) & (over >= 0)
+    return Waits(waiting, rows[explained], np.full(int(explained.sum()), CALL_NS))
+
+
+def _recorded_work(trace: Trace, work: GpuWork, queue: Queue, recording: Int64s) -> Int64s:
+    """The operation that each recorded event stands for: of those launched before, the last."""
+    at = np.searchsorted(queue.launched, trace.ts[recording]) - 1
+    return np.where(at >= 0, queue.order[np.maximum(at, 0)], -1)
+
+
+def _told_event(trace: Trace, rows: Int64s, recording: Int64s) -> Int64s:
+    """Position in `recording` of the event each call waited for, -1 where it is not said."""
+    place = {corr: i for i, corr in enumerate(trace.corr[recording].tolist())}
+    records = np.flatnonzero((trace.kind == Kind.SYNC) & (trace.wait_corr >= 0))
+    said = {int(trace.corr[r]): place.get(int(trace.wait_corr[r]), -1) for r in records.tolist()}
+    return np.array([said.get(corr, -1) for corr in trace.corr[rows].tolist()], dtype=np.int64)
+
+
+def _ended_before(trace: Trace, work: GpuWork, rows: Int64s, candidates: Int64s) -> Int64s:
+    """The candidate that ended last before each call returned, if while it waited; else -1."""
+    start, end = spans(trace, rows)
+    candidates = candidates[np.argsort(work.end[candidates], kind="stable")]
+    at = np.searchsorted(work.end[candidates], end, side="right") - 1
+    found = np.where(at >= 0, np.append(candidates, -1)[at], -1)
+    over = np.where(found >= 0, work.end[found], -1)
+    return np.where((over > start) & (over >= end - _LATE_NS), found, -1)
 
 
 def _awaited(trace: Trace, rows: Int64s, queue: Queue, over: Int64s, start: Int64s) -> Bools:

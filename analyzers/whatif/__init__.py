@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations
 
-import numpy as np
-
 from perfkit.analyzers.facts import Facts
 from perfkit.analyzers.whatif.edit import Edit
 from perfkit.analyzers.whatif.errors import OF_STEP, of_gain
@@ -15,11 +13,9 @@ from perfkit.analyzers.whatif.part import Stretch
 from perfkit.model.cause import CAUSES, CODE, Cause
 from perfkit.model.diagnosis import Fix as FixRow
 from perfkit.model.diagnosis import Gain, Together, WhatIf
-from perfkit.model.trace import Int64s
 
 _WORTH_SAYING = 0.002  # of the step: fixes that return less are not told of
 _TOGETHER = 4  # fixes of which all combinations are replayed
-_NINE_IN_TEN = 1.645
 _FEWEST = 0.005  # of the step: causes with less idle time need no replay
 _NOT_REMOVED = (Cause.UNOBSERVED, Cause.UNKNOWN, Cause.PROFILER)
 
@@ -95,10 +91,9 @@ def _together(steps: Stretch, fixes: list[Fix]) -> Together:
 
 def gain_of(steps: Stretch, fixes: list[Fix]) -> Gain:
     """What these fixes return together, in microseconds per step."""
-    expected, spread = _saved(steps, _edited(steps, fixes, optimistic=False))
-    bound, _ = _saved(steps, _edited(steps, fixes, optimistic=True))
-    bound = max(bound, expected, 0.0)
-    error = max(of_gain([f.name for f in fixes]) * abs(expected), spread) + OF_STEP * steps.mean_us
+    expected = _saved(steps, _edited(steps, fixes, optimistic=False))
+    bound = max(_saved(steps, _edited(steps, fixes, optimistic=True)), expected, 0.0)
+    error = of_gain([fix.name for fix in fixes]) * abs(expected) + OF_STEP * steps.mean_us
     return Gain(
         bound=bound,
         expected=expected,
@@ -114,17 +109,11 @@ def _edited(steps: Stretch, fixes: list[Fix], *, optimistic: bool) -> Edit:
     return edit
 
 
-def _saved(steps: Stretch, edit: Edit) -> tuple[float, float]:
-    """Microseconds saved in the mean step, and how much that varies with the steps."""
-    before = steps.recorded
-    gain = (before - steps.replayed(edit)) * _scale(steps, before)
-    spread = float(np.std(gain) / np.sqrt(max(len(gain), 1)))
-    return float(gain.mean()), _NINE_IN_TEN * spread
-
-
-def _scale(steps: Stretch, recorded: Int64s) -> float:
-    """Replayed nanoseconds to microseconds of the measured mean step."""
-    return steps.mean_us / max(float(recorded.mean()), 1.0)
+def _saved(steps: Stretch, edit: Edit) -> float:
+    """Microseconds saved in the mean step."""
+    before = float(steps.recorded.mean())
+    after = float(steps.replayed(edit).mean())
+    return steps.mean_us * (before - after) / max(before, 1.0)
 
 
 def saved_by_cause(facts: Facts) -> dict[str, float]:
@@ -138,5 +127,5 @@ def saved_by_cause(facts: Facts) -> dict[str, float]:
         if idle[CODE[cause]] > least and cause not in _NOT_REMOVED:
             edit = Edit(steps.part, optimistic=True)
             remove(cause, edit)
-            found[cause.value] = max(_saved(steps, edit)[0], 0.0)
+            found[cause.value] = max(_saved(steps, edit), 0.0)
     return found

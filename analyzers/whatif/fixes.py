@@ -113,10 +113,10 @@ def _copies(edit: Edit, _: float, __: str) -> None:
     part = edit.part
     held = part.caller[part.operation] == CODE[Cause.COPY]
     points = part.operation[held]
-    edit.rest[points] = 0
-    size = part.facts.trace.bytes[part.facts.work.rows[part.work[held]]]
-    pinned = np.where(size > 0, size / _PINNED_BYTES_PER_NS, edit.dur[points]).astype(np.int64)
-    edit.dur[points] = 0 if edit.optimistic else np.minimum(edit.dur[points], pinned)
+    rows = part.facts.work.rows[part.work[held]]
+    size, dur = part.facts.trace.bytes[rows], part.facts.trace.dur[rows]
+    pinned = np.where(size > 0, size / _PINNED_BYTES_PER_NS, dur).astype(np.int64)
+    edit.dur[points] = 0 if edit.optimistic else np.minimum(dur, pinned)
 
 
 def _sync(edit: Edit, _: float, __: str) -> None:
