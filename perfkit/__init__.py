@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING
 
 from perfkit.version import __version__
 
-__all__ = ["PerfkitError", "__version__", "analyze", "annotate", "open_trace", "profile"]
+__all__ = ["PerfkitError", "__version__", "analyze", "annotate", "open_trace", "profile", "whatif"]
 
 if TYPE_CHECKING:
-    from perfkit.api import analyze
+    from perfkit.api import analyze, whatif
     from perfkit.collectors.profile import profile
     from perfkit.collectors.ranges import annotate
     from perfkit.errors import PerfkitError
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "analyze": "perfkit.api",
+    "whatif": "perfkit.api",
     "open_trace": "perfkit.trace",
     "profile": "perfkit.collectors.profile",
     "annotate": "perfkit.collectors.ranges",

@@ -7,7 +7,9 @@ from os import PathLike, fspath
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from perfkit.model.diagnosis import Diagnosis
+    from perfkit.model.diagnosis import Diagnosis, WhatIf
+    from perfkit.model.trace import Trace
+    from perfkit.trace.capture import Capture
     from perfkit.trace.source import Progress
 
 
@@ -19,6 +21,7 @@ def analyze(
     ignore: Sequence[str] = (),
     rank: int | None = None,
     window: int | None = None,
+    fixes: Sequence[str] = (),
 ) -> Diagnosis:
     """Say where every step of a run went, why the GPU was idle, and what to do.
 
@@ -26,19 +29,46 @@ def analyze(
     Capture, the folder that a recorded run has left. Of a Capture, `rank` chooses the rank (else
     the lowest with a profiled window) and `window` the profiled window, counted from 1 (else the
     one with the most steps). `rules` limits the advice to these codes, `ignore` leaves codes out.
+    With `fixes` the what-if is of these, see `whatif`, and not of all that return something.
     Raises `perfkit.PerfkitError`, one sentence with the remedy, when there is nothing usable to
-    read or a code is unknown.
+    read, or a code or fix is unknown.
     """
+    from perfkit.analyzers.diagnose import diagnose
+    from perfkit.analyzers.whatif import fixes_of
     from perfkit.reports.advice import advise
 
-    diagnosis = _diagnosis(fspath(path), progress, rank, window)
-    return advise(diagnosis, rules=rules, ignore=ignore)
+    fixes_of(fixes)  # a wrong name is said before a long read
+    trace, capture = _opened(fspath(path), progress, rank, window)
+    told = advise(diagnose(trace, capture), rules=rules, ignore=ignore)
+    return _asked(told, trace, fixes) if fixes else told
 
 
-def _diagnosis(
+def _asked(diagnosis: Diagnosis, trace: Trace, fixes: Sequence[str]) -> Diagnosis:
+    import msgspec
+
+    return msgspec.structs.replace(diagnosis, whatif=whatif(trace, fixes))
+
+
+def whatif(trace: Trace | str | PathLike[str], fixes: Sequence[str] = ()) -> WhatIf:
+    """Predict what fixes return, each alone and all together, by replaying the trace with them.
+
+    `trace` is one that `open_trace` gave, or what `analyze` takes. `fixes` are names such as "sync"
+    or "kernels:gemm=2" (`perfkit whatif --list` has them all); without any, every fix that returns
+    something is predicted. Gains are in microseconds of the mean step. Raises
+    `perfkit.PerfkitError` for what is no fix, or cannot be read.
+    """
+    from perfkit.analyzers.facts import facts_of
+    from perfkit.analyzers.whatif import fixes_of, what_if
+    from perfkit.model.trace import Trace
+
+    fixes_of(fixes)  # a wrong name is said before a long read
+    opened = trace if isinstance(trace, Trace) else _opened(fspath(trace), None, None, None)[0]
+    return what_if(facts_of(opened), fixes)
+
+
+def _opened(
     path: str, progress: Progress | None, rank: int | None, window: int | None
-) -> Diagnosis:
-    from perfkit.analyzers.diagnose import diagnose
+) -> tuple[Trace, Capture | None]:
     from perfkit.errors import PerfkitError
     from perfkit.trace import open_trace
     from perfkit.trace.capture_folder import is_folder
@@ -47,7 +77,7 @@ def _diagnosis(
         from perfkit.trace.capture import open_capture
 
         capture = open_capture(path, progress, rank=rank, window=window)
-        return diagnose(capture.trace, capture)
+        return capture.trace, capture
     if rank is not None or window is not None:
         raise PerfkitError("A trace file is of one rank and window: leave --rank and --window out.")
-    return diagnose(open_trace(path, progress))
+    return open_trace(path, progress), None

@@ -28,12 +28,18 @@ def step_text(now_us: float, gain: Gain) -> str:
 
 def after_parts(now_us: float, gain: Gain) -> tuple[str, str]:
     """The predicted step and its limits: "18.0 ms", "17.2 to 19.5; never below 16.9"."""
-    low, high = gain.low, gain.high
-    ends = [high, low, gain.bound] if low is not None and high is not None else [gain.bound]
     after = _after(now_us, gain.expected or 0.0)
+    ends = [*(interval(gain) or ())[::-1], gain.bound]
     first, *rest = times_us([after, *(_after(now_us, end) for end in ends)])
     between = f"{rest[0]} to {rest[1]}; " if len(rest) > 1 else ""
     return first, f"{between}never below {rest[-1]}"
+
+
+def interval(gain: Gain) -> tuple[float, float] | None:
+    """(low, high) of the gain, of which nothing passes the bound; None without both ends."""
+    if gain.low is None or gain.high is None:
+        return None
+    return min(gain.low, gain.bound), min(gain.high, gain.bound)
 
 
 def _after(now_us: float, gain_us: float) -> float:

@@ -17,6 +17,7 @@ from perfkit.reports.html_tags import (
     tag,
     text,
 )
+from perfkit.reports.money import cost_text, idle_text, money_text
 from perfkit.reports.palette import color, idle_key
 from perfkit.reports.summary import UNKNOWN, Slice
 
@@ -44,8 +45,23 @@ def tiles(diagnosis: Diagnosis) -> Html:
         _largest_cause(diagnosis),
         _largest_gain(diagnosis),
         ("unexplained", share(diagnosis.fidelity.unknown_share), "of the mean step"),
+        _idle_worth(diagnosis),
     ]
-    return tag("dl", *(_tile(*tile) for tile in shown if tile), class_="tiles")
+    listed = tag("dl", *(_tile(*tile) for tile in shown if tile), class_="tiles")
+    money = diagnosis.money
+    return join((listed, tag("p", text(money_text(money), 600)))) if money else listed
+
+
+def _idle_worth(diagnosis: Diagnosis) -> tuple[str, str, str] | None:
+    money = diagnosis.money
+    if money is None:
+        return None
+    hours, cost = idle_text(money), cost_text(money)
+    return (
+        ("idle GPUs cost a day", cost, hours)
+        if cost
+        else ("idle GPUs", hours, f"of {count(money.gpus)} GPUs")
+    )
 
 
 def _tile(name: str, value: str, note: str) -> Html:

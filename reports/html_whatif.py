@@ -9,10 +9,10 @@ from perfkit.reports import gains, html_assets, summary
 from perfkit.reports.format import share, time_us
 from perfkit.reports.html_tags import Html, code, join, meter, section, swatch, table, tag, text
 from perfkit.reports.palette import color, idle_key
+from perfkit.reports.whatif import grade_text
 
 MOST_BOXES = 5
 _NOTHING = Html("")
-_GRADES = {"A": "records", "B": "inference", "C": "an assumption"}
 _WHY_TWO = (
     "Idle time is charged to what the next operation waited for last. Without it the step may save "
     "less, because something else would have been late as well, or more, because later waits "
@@ -71,7 +71,7 @@ def _alone(now_us: float, fixes: list[Fix]) -> Html:
             code(row.fix),
             text(gains.step_text(now_us, row.gain_us)),
             text(row.text),
-            text(f"{_GRADES[row.grade]} ({row.grade})"),
+            text(grade_text(row.grade)),
         ]
         for row in fixes
     ]
@@ -141,8 +141,7 @@ def _sets(found: WhatIf) -> dict[str, Gain]:
 
 def _row(now_us: float, gain: Gain, widest_us: float) -> dict[str, Any]:
     expected = gain.bound if gain.expected is None else gain.expected
-    most = expected if gain.high is None else gain.high
-    least = expected if gain.low is None else gain.low
+    least, most = gains.interval(gain) or (expected, expected)
     said = gains.step_text(now_us, gain)
     return {"said": said, **_bar(now_us - expected, now_us - most, now_us - least, widest_us)}
 

@@ -16,6 +16,7 @@ from rich.text import Text
 from perfkit.model.diagnosis import Diagnosis, Finding
 from perfkit.reports import gains, summary
 from perfkit.reports.format import clean, count, plural, share, time_us
+from perfkit.reports.money import money_text
 from perfkit.reports.palette import color as color_of
 from perfkit.reports.palette import glyph
 from perfkit.reports.run_summary import run_lines
@@ -203,9 +204,10 @@ def _facts(console: Console, diagnosis: Diagnosis) -> Block:
     if excluded:
         more = f"; + {len(excluded) - 2} more" if len(excluded) > 2 else ""
         lines += _wrapped(console, f"Excluded: {'; '.join(excluded[:2])}{more}", most=2)
-    trust = gains.trust_text(diagnosis)
-    said = _wrapped(console, trust, most=2) if trust else []
-    return [*lines, *said, *_notes(console, diagnosis, _MOST_NOTES - bool(said))]
+    worth = [money_text(diagnosis.money)] if diagnosis.money else []
+    said = [text for text in (*worth, gains.trust_text(diagnosis)) if text]
+    lines += [line for text in said for line in _wrapped(console, text, most=2)]
+    return [*lines, *_notes(console, diagnosis, _MOST_NOTES - len(said))]
 
 
 def _notes(console: Console, diagnosis: Diagnosis, most: int) -> Block:

@@ -11,6 +11,7 @@ import click
 
 _COMMANDS = {
     "analyze": "Say where every step of a trace went and what to do about it.",
+    "whatif": "Predict the step with a fix, by replaying the trace with it.",
     "run": "Collect a Capture of a training script that has no perfkit line in it.",
     "doctor": "Say what perfkit can see on this machine, and how to make it see the rest.",
     "explain": "Print the page of a rule, or list the rules.",

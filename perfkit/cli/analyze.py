@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import click
 
+from perfkit.cli.output import progress_bar, refuse_overwriting, write
 from perfkit.errors import PerfkitError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from perfkit.model.diagnosis import Diagnosis
-    from perfkit.trace.source import Progress
 
 _WIDEST = 120
 
@@ -28,6 +25,8 @@ _WIDEST = 120
 @click.option("--open", "show", is_flag=True, help="Open the HTML report in a browser.")
 @click.option("--rank", type=click.IntRange(0), help="This rank of a recorded run.")
 @click.option("--window", type=click.IntRange(1), help="This profiled window of it, from 1.")
+@click.option("--gpus", type=click.IntRange(1), help="GPUs of the job: what idle time costs a day.")
+@click.option("--gpu-hour-price", type=float, metavar="X", help="Price of an hour of one of them.")
 @click.option("--rule", multiple=True, metavar="CODE", help="Only this advice; repeatable.")
 @click.option("--ignore", multiple=True, metavar="CODE", help="Not this advice; repeatable.")
 def analyze(
@@ -38,6 +37,8 @@ def analyze(
     show: bool,
     rank: int | None,
     window: int | None,
+    gpus: int | None,
+    gpu_hour_price: float | None,
     rule: tuple[str, ...],
     ignore: tuple[str, ...],
 ) -> None:
@@ -52,37 +53,36 @@ def analyze(
         raise PerfkitError("Only one report can go to standard output: give the others a file.")
     if show and html in (None, "-"):
         raise PerfkitError("--open needs a file to open: add --html report.html.")
-    _refuse_overwriting(path, [target for target in (html, json, markdown) if target])
-    with _progress() as progress:
+    _check_price(gpus, gpu_hour_price)
+    refuse_overwriting(path, [target for target in (html, json, markdown) if target])
+    with progress_bar() as progress:
         diagnosis = run(
             path, progress=progress, rules=rule or None, ignore=ignore, rank=rank, window=window
         )
+    if gpus is not None:
+        diagnosis = _with_money(diagnosis, gpus, gpu_hour_price)
     for target, render in ((html, _html), (json, _json), (markdown, _markdown)):
         if target is not None:
-            _write(target, render(diagnosis))
+            write(target, render(diagnosis))
     if "-" not in (html, json, markdown):
         click.echo(_terminal(diagnosis), nl=False)
     if show and html is not None:
         _open(html)
 
 
-def _refuse_overwriting(path: str, targets: list[str]) -> None:
-    from pathlib import Path
-
-    files = [Path(target).resolve() for target in targets if target != "-"]
-    if Path(path).resolve() in files:
-        raise PerfkitError(f"The report would overwrite the trace {path}: choose another file.")
-    for target in files:
-        if _is_recorded(target, Path(path).resolve()):
-            raise PerfkitError(f"The report would overwrite {target}: choose another file.")
-    if len(set(files)) < len(files):
-        raise PerfkitError("Two reports would go to the same file: give each its own.")
+def _check_price(gpus: int | None, price: float | None) -> None:
+    if price is None:
+        return
+    if gpus is None:
+        raise PerfkitError("--gpu-hour-price needs the number of GPUs: add --gpus 8.")
+    if not (math.isfinite(price) and price > 0):
+        raise PerfkitError("--gpu-hour-price must be above 0: give what one GPU costs an hour.")
 
 
-def _is_recorded(target: Path, folder: Path) -> bool:
-    """Whether the file is part of the Capture that is being analyzed."""
-    recorded = target.name == "capture.json" or target.parent.name.startswith("rank")
-    return recorded and target.is_file() and folder in (target.parent, target.parent.parent)
+def _with_money(diagnosis: Diagnosis, gpus: int, price: float | None) -> Diagnosis:
+    from perfkit.reports.money import with_money
+
+    return with_money(diagnosis, gpus, price)
 
 
 def _html(diagnosis: Diagnosis) -> str:
@@ -111,50 +111,8 @@ def _terminal(diagnosis: Diagnosis) -> str:
     return render(diagnosis, width=min(shutil.get_terminal_size().columns, _WIDEST), color=color)
 
 
-def _write(target: str, text: str) -> None:
-    """Write all of it or nothing: a reader never meets half a report."""
-    from pathlib import Path
-
-    if target == "-":
-        click.echo(text, nl=False)
-        return
-    path = Path(target)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise PerfkitError(
-            f"Cannot write {target} ({error.strerror}): choose a folder you may write to."
-        ) from error
-
-
 def _open(html: str) -> None:
     import webbrowser
     from pathlib import Path
 
     webbrowser.open(Path(html).resolve().as_uri())
-
-
-@contextmanager
-def _progress() -> Iterator[Progress | None]:
-    """A progress bar on a terminal, nothing when piped."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    with click.progressbar(length=1, label="Reading", file=sys.stderr) as bar:
-        yield _updater(bar.update, bar)
-
-
-def _updater(update: Callable[[int], None], bar: object) -> Progress:
-    done = 0
-
-    def progress(read: int, total: int) -> None:
-        nonlocal done
-        bar.length = max(total, read)  # type: ignore[attr-defined]
-        update(read - done)
-        done = read
-
-    return progress

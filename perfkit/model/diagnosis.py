@@ -258,6 +258,27 @@ class WhatIf(_Noun, frozen=True, kw_only=True):
     withheld: str | None = None
 
 
+class PerDay(_Noun, frozen=True, kw_only=True):
+    """GPU time of one day in hours, and its cost in the currency of the price, if one is known."""
+
+    gpu_hours: float
+    cost: float | None = None
+
+
+class Money(_Noun, frozen=True, kw_only=True):
+    """What idle time is worth where `gpus` idle as the one that was measured.
+
+    `fixes` together return between `returned_low` and `returned_high`, nine times in ten.
+    """
+
+    gpus: int
+    gpu_hour_price: float | None = None
+    idle: PerDay
+    fixes: list[str] = []
+    returned_low: PerDay | None = None
+    returned_high: PerDay | None = None
+
+
 class Remedy(_Noun, frozen=True, kw_only=True):
     """What to do: `snippet` is code to paste, `applies_to` the framework it is for."""
 
@@ -387,6 +408,8 @@ class Diagnosis(_Noun, frozen=True, kw_only=True):
     saved_us: dict[str, float] = {}
     """By cause of idle time: what the step would save without it, by replay."""
     whatif: WhatIf | None = None
+    money: Money | None = None
+    """Only where the number of GPUs was told."""
     timeline: Timeline | None = None
     run: RunFacts | None = None
     """What the records of a Capture say; None for a trace file."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from perfkit.analyzers.whatif import fixes_of
 from perfkit.model.diagnosis import Diagnosis, Fix, Gain, WhatIf
 from perfkit.reports.advice import advise
 from tests.advice.builder import all_reduces, copies, diagnosis, place
@@ -78,3 +79,9 @@ def test_what_returns_more_comes_before_what_costs_more() -> None:
     told = diagnosis({"dataloader": 900, "sync": 700}, whatif=predicting("dataloader", gain=small))
     assert [f.code for f in advise(case).findings] == ["dataloader-starvation", "host-sync-in-step"]
     assert [f.code for f in advise(told).findings] == ["host-sync-in-step", "dataloader-starvation"]
+
+
+def test_every_fix_is_one_that_can_be_asked_for() -> None:
+    assert [fix.spelled for fix in fixes_of([name for _, name, _ in FIXED])] == [
+        name for _, name, _ in FIXED
+    ]
