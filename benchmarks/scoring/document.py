@@ -1,0 +1,134 @@
+"""The scores as a document, and as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from math import isnan
+from typing import Any
+
+from benchmarks.scoring import details
+from benchmarks.scoring.markdown import table
+from benchmarks.scoring.results import METHODS, Results, Row
+from benchmarks.scoring.score_fixes import class_errors
+from benchmarks.scoring.scores import rows
+from perfkit.version import __version__
+
+_TITLES = {
+    "occupant": "gap occupant",
+    "subtract": "subtract the bucket",
+    "HTA": "HTA",
+    "perfkit": "perfkit",
+}
+_HOW = """\
+# How right perfkit is
+
+Made by `{command}` on {date} with perfkit {version}, in {seconds:.0f} s. Do not edit.
+
+**Simulated** runs ({simulated}) come from `sample_traces/simulator`, a model of one host and one
+GPU that shares no code with perfkit and knows the cause of each idle nanosecond; it runs the same
+program again with each fix, which is the truth for what-ifs. **Recorded** runs ({recorded} pairs)
+are real programs on a CPU, with a fault and repaired (`sample_traces/recorded`). **Public traces**
+({public}) are of real GPUs and have no known cause: of them only the unknown share is scored.
+
+"The step" is the same on both sides: the recording from its first step's mark to the end of its
+GPU work, divided by its steps. perfkit left {left_out} of {steps} simulated steps out of its means.
+"On steady steps" compares the share of the step that perfkit says is saved with the simulator's
+pace after the first two steps.
+"""
+_TERMS = """\
+- A cause is there when its true time is at least 3 % of the step and three standard deviations of
+  it over clean runs; it is named when perfkit charges it 3 % of the step. `unknown` is no cause.
+- A run is quiet when it has no fault, or one that costs no idle time.
+- What-if errors are |predicted - true| step, of the true step with the fix. Fixes are what repairs
+  each fault, all of them in runs with two, and a host, kernels or communication twice as fast. A
+  fix matters when it gives, or is said to give, 3 % of the step.
+- A fault may cost more than idle time (small kernels run, too): the truth's slope is below 1 then.
+- Gap occupant charges each gap to what its launching thread does in the middle of it. Subtract the
+  bucket takes a fix's idle time out of the step, without a replay. HTA is Holistic Trace Analysis:
+  its idle categories, which name no cause, and its critical path with the edges of a fix set to
+  zero. It is asked about the largest dose of each fault.
+"""
+
+
+def text(results: Results, command: str, date: str, seconds: float) -> str:
+    """The whole document."""
+    parts = [
+        _how(results, command, date, seconds),
+        _main_table(rows(results)),
+        _TERMS + "\n".join(f"- {reason}" for reason in skipped(results)),
+        _part("Causes (simulated)", details.causes(results)),
+        _part("Dose response (simulated)", details.doses(results)),
+        _part("What-ifs (simulated)", details.fixes(results)),
+        _part("Damaged traces (simulated)", details.damages(results)),
+        _part("Recorded pairs", details.recorded(results)),
+        _part("Public traces", details.public(results)),
+        _part("Largest misses", "\n".join(f"- {miss}" for miss in details.misses(results))),
+        _part("Errors by class of fix", _literal(results)),
+    ]
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def _how(results: Results, command: str, date: str, seconds: float) -> str:
+    runs = results.runs
+    return _HOW.format(
+        command=command,
+        date=date,
+        seconds=seconds,
+        version=__version__,
+        simulated=len(runs) + len(results.damaged),
+        recorded=len(results.recorded),
+        public=len(results.public) or "none were at hand",
+        left_out=sum(run.steps - run.counted for run in runs),
+        steps=sum(run.steps for run in runs),
+    )
+
+
+def _part(title: str, body: str) -> str:
+    return f"## {title}\n\n{body}"
+
+
+def _main_table(found: list[Row]) -> str:
+    head = ["score", "inputs", "n", *(_TITLES[m] for m in METHODS), "aim"]
+    lines = (
+        [row.score, row.of, str(row.count), *(row.values.get(m, "") for m in METHODS), row.aim]
+        for row in found
+    )
+    return table(head, lines)
+
+
+def skipped(results: Results) -> list[str]:
+    """Why a method gave no answer, once each."""
+    return list(dict.fromkeys(reason for run in results.runs for reason in run.skipped))
+
+
+def _literal(results: Results) -> str:
+    """The p90 of |predicted - true| by class of fix, as analyzers can take it over."""
+    lines = [
+        f'    "{name}": ({_literally(gain)}, {_literally(step)}),  # {count} predictions'
+        for name, (count, gain, step) in class_errors(results).items()
+    ]
+    about = "p90 of |predicted - true|: as a share of the predicted gain, and of the step."
+    return "\n".join([about, "", "```python", "ERRORS = {", *lines, "}", "```"])
+
+
+def _literally(share: float) -> str:
+    return "None" if isnan(share) else f"{share:.3f}"
+
+
+def as_json(results: Results, command: str) -> dict[str, Any]:
+    """Scores and class errors, and every run they are made of."""
+    return {
+        "schema": "perfkit.accuracy/1",
+        "command": command,
+        "perfkit_version": __version__,
+        "scores": [asdict(row) for row in rows(results)],
+        "class_errors": {name: _finite(*found) for name, found in class_errors(results).items()},
+        "skipped": skipped(results),
+        "results": asdict(results),
+    }
+
+
+def _finite(count: int, gain: float, step: float) -> dict[str, float | None]:
+    """JSON has no nan."""
+    shares = {"of_gain": gain, "of_step": step}
+    return {"predictions": count, **{k: None if isnan(v) else v for k, v in shares.items()}}
