@@ -35,6 +35,15 @@ class Injection:
     mended: Change | None = None
 
 
+_NETWORK = (
+    Injection(
+        name="deep_queue",
+        description="Nothing limits the host, so that launches wait for room in the queue.",
+        faulty=faults.deep_queue,
+        hidden=True,
+        doses=(0.0, 0.25, 0.5, 0.75, 1.0),
+    ),
+)
 _LOADER = (
     Injection(
         name="dataset_sleep",
@@ -204,12 +213,7 @@ _DEVICE = (
         faulty=faults.graph,
         hidden=True,
     ),
-    Injection(
-        name="deep_queue",
-        description="Nothing limits the host, so that launches wait for room in the queue.",
-        faulty=faults.deep_queue,
-        hidden=True,
-        doses=(0.0, 0.25, 0.5, 0.75, 1.0),
-    ),
 )
-INJECTIONS = {fault.name: fault for fault in (*_LOADER, *_WAITS, *_HOST, *_DEVICE)}
+# What is said per layer counts the layers, so the network comes first.
+_ALL = (*_NETWORK, *_LOADER, *_WAITS, *_HOST, *_DEVICE)
+INJECTIONS = {fault.name: fault for fault in _ALL}

@@ -39,6 +39,16 @@ class Work(NamedTuple):
     args: dict[str, Any]
 
 
+class Inside(NamedTuple):
+    """What the running thread is inside of."""
+
+    rank: int
+    """The most specific label's place in LABELS."""
+    links: dict[str, Any]
+    """To the innermost operator, for a CUDA call's arguments."""
+    annotations: tuple[Span, ...]
+
+
 class Machine:
     """The state of host and GPU; `drop` names the waits ("sync", "copy") that do not block."""
 
@@ -47,8 +57,7 @@ class Machine:
         self.tid = MAIN
         self.step = 0
         self.record = Recording()
-        self.open: list[Span] = []
-        self.ranks = [_PYTHON]  # of what the thread is inside, the most specific so far
+        self.inside = [Inside(_PYTHON, {}, ())]
         self._drop = drop
         self._pace = pace
         self._seed = seed
@@ -71,33 +80,34 @@ class Machine:
 
     def jitter(self, us: float) -> int:
         """A duration near `us` microseconds, in nanoseconds."""
-        return round(us * 1000 * self._random.uniform(1 - JITTER, 1 + JITTER))
+        return round(us * 1000 * (1 - JITTER + 2 * JITTER * self._random.random()))
 
     def spend(self, us: float) -> None:
         """Let the running thread work for about `us` microseconds, at the pace of the host."""
         length = self.jitter(us)
-        if self._pace.host != 1.0 and LABELS[self.ranks[-1]] in GENERIC:
+        if self._pace.host != 1.0 and LABELS[self.inside[-1].rank] in GENERIC:
             length = round(length / self._pace.host)
         self.wait(self.now + length)
 
     def wait(self, until: int) -> None:
         """Hold the running thread until the time `until`, in nanoseconds."""
         if until > self.now:
-            self.record.leaves.append(Leaf(self.now, until, LABELS[self.ranks[-1]]))
+            self.record.leaves.append(Leaf(self.now, until, LABELS[self.inside[-1].rank]))
             self.now = until
 
     def span(self, name: str, cat: str, label: str | None = None, **args: Any) -> Open:
         """Open a host event; its time gets `label`."""
+        return self._open(name, cat, label, args)
+
+    def call(self, name: str, label: str | None = None) -> Open:
+        """Open a CUDA runtime call, linked to the innermost operator."""
+        return self._open(name, "cuda_runtime", label, dict(self.inside[-1].links))
+
+    def _open(self, name: str, cat: str, label: str | None, args: dict[str, Any]) -> Open:
         self._ident += 1
         span = Span(name, cat, self.tid, self.now, self._ident, args)
         self.record.spans.append(span)
         return Open(self, span, _PYTHON if label is None else _RANK[label])
-
-    def call(self, name: str, label: str | None = None) -> Open:
-        """Open a CUDA runtime call, linked to the innermost operator."""
-        owner = next((s.ident for s in reversed(self.open) if s.cat == "cpu_op"), None)
-        links = {} if owner is None else {"External id": owner}
-        return self.span(name, "cuda_runtime", label, **links)
 
     def ends(self, stream: int | None = None) -> int:
         """When the work submitted so far ends, on one stream or on all."""
@@ -177,12 +187,12 @@ class Machine:
             stream=work.stream,
             step=self.step,
             call=call,
-            label=LABELS[self.ranks[-1]],
+            label=LABELS[self.inside[-1].rank],
             start=start,
             end=start + max(1, self._length(work)),
             bound=bound,
             args=work.args,
-            inside=tuple(s for s in self.open if s.cat == "user_annotation"),
+            inside=self.inside[-1].annotations,
         )
         self._last[work.stream] = op
         self.record.ops.append(op)
@@ -220,10 +230,13 @@ class Open:
         self._rank = rank
 
     def __enter__(self) -> Span:
-        machine = self._machine
-        machine.open.append(self._span)
-        machine.ranks.append(min(machine.ranks[-1], self._rank))
-        return self._span
+        span, (rank, links, annotations) = self._span, self._machine.inside[-1]
+        if span.cat == "cpu_op":
+            links = {"External id": span.ident}
+        elif span.cat == "user_annotation":
+            annotations = (*annotations, span)
+        self._machine.inside.append(Inside(min(rank, self._rank), links, annotations))
+        return span
 
     def __exit__(
         self,
@@ -231,6 +244,5 @@ class Open:
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
-        self._machine.open.pop()
-        self._machine.ranks.pop()
+        self._machine.inside.pop()
         self._span.end = self._machine.now

@@ -9,6 +9,7 @@ import pytest
 from sample_traces.simulator import INJECTIONS, Simulated, inject
 
 SEED = 2
+STEPS = 6  # steady are four: a whole period of the pauses
 FIXES = {
     *("dataloader", "copies", "sync", "cuda-graphs", "overlap", "allocator", "gc", "checkpoint"),
 }
@@ -20,13 +21,13 @@ every_dose = pytest.mark.parametrize(("name", "dose"), CASES)
 
 
 @cache
-def run(name: str, dose: float) -> Simulated:
-    return inject({name: dose}, SEED)
+def truth(name: str, dose: float) -> dict[str, Any]:
+    return inject({name: dose}, SEED, STEPS).truth
 
 
 @cache
 def healthy() -> Simulated:
-    return inject({}, SEED)
+    return inject({}, SEED, STEPS)
 
 
 def facts(simulated: Simulated) -> list[tuple[str, int, int]]:
@@ -36,14 +37,14 @@ def facts(simulated: Simulated) -> list[tuple[str, int, int]]:
     return ops + [(span.name, span.start, span.end) for span in run.spans]
 
 
-def idle(truth: dict[str, Any], cause: str) -> float:
-    wall = sum(row["wall_ns"] for row in truth["steps"])
-    return float(sum(row["idle_ns"][cause] for row in truth["steps"]) / wall)
+def idle(rows: list[dict[str, Any]], cause: str) -> float:
+    wall = sum(row["wall_ns"] for row in rows)
+    return float(sum(row["idle_ns"][cause] for row in rows) / wall)
 
 
 @every_dose
 def test_parts_of_a_step_sum_to_its_wall_time(name: str, dose: float) -> None:
-    for row in run(name, dose).truth["steps"]:
+    for row in truth(name, dose)["steps"]:
         busy = row["compute_ns"] + row["communication_ns"] + row["copy_ns"]
         assert busy + sum(row["idle_ns"].values()) == row["wall_ns"]
         assert min(row["idle_ns"].values()) >= 0
@@ -51,7 +52,7 @@ def test_parts_of_a_step_sum_to_its_wall_time(name: str, dose: float) -> None:
 
 @every_fault
 def test_dose_zero_is_the_healthy_run(name: str) -> None:
-    none = run(name, 0.0)
+    none = inject({name: 0.0}, SEED, STEPS)
     assert facts(none) == facts(healthy())
     assert none.truth["steps"] == healthy().truth["steps"]
     assert none.truth["faults"] == {name: 0.0}
@@ -59,7 +60,7 @@ def test_dose_zero_is_the_healthy_run(name: str) -> None:
 
 @every_fault
 def test_more_of_a_fault_costs_more(name: str) -> None:
-    times = [run(name, dose).truth["step_ns"] for dose in INJECTIONS[name].doses]
+    times = [truth(name, dose)["step_ns"] for dose in INJECTIONS[name].doses]
     slack = 0.01 * times[0]
     assert all(more >= less - slack for less, more in pairwise(times))
     if not INJECTIONS[name].hidden:
@@ -71,13 +72,13 @@ def test_more_of_a_fault_costs_more(name: str) -> None:
 @every_fault
 def test_idle_time_of_the_cause_grows_with_the_dose(name: str) -> None:
     fault = INJECTIONS[name]
-    runs = [run(name, dose).truth for dose in fault.doses]
+    runs = [truth(name, dose) for dose in fault.doses]
     if fault.cause is None:
         named = set(runs[0]["steps"][0]["idle_ns"]) - {"kernel_gap"}
-        assert all(sum(idle(truth, cause) for cause in named) < 0.02 for truth in runs)
-        assert all(truth["first_cause"] is None for truth in runs)
+        assert all(sum(idle(run["steps"], cause) for cause in named) < 0.02 for run in runs)
+        assert all(run["first_cause"] is None for run in runs)
         return
-    shares = [idle(truth, fault.cause) for truth in runs]
+    shares = [idle(run["steps"], fault.cause) for run in runs]
     assert all(more > less for less, more in pairwise(shares))
     assert shares[0] < 0.005
     assert shares[-1] > 0.15
@@ -86,11 +87,11 @@ def test_idle_time_of_the_cause_grows_with_the_dose(name: str) -> None:
 
 @every_dose
 def test_a_repaired_program_is_not_slower(name: str, dose: float) -> None:
-    truth, fix = run(name, dose).truth, INJECTIONS[name].fix
-    assert set(truth["fixes"]) - {"communication=2"} == MACHINE | ({fix, "all"} if fix else set())
-    for times in truth["fixes"].values():
-        assert times["step_ns"] <= 1.01 * truth["step_ns"]
-        assert times["wall_ns"] <= 1.01 * truth["wall_ns"]
+    answer, fix = truth(name, dose), INJECTIONS[name].fix
+    assert set(answer["fixes"]) - {"communication=2"} == MACHINE | ({fix, "all"} if fix else set())
+    for times in answer["fixes"].values():
+        assert times["step_ns"] <= 1.01 * answer["step_ns"]
+        assert times["wall_ns"] <= 1.01 * answer["wall_ns"]
 
 
 @every_fault
@@ -98,9 +99,9 @@ def test_the_fix_takes_away_most_of_what_it_can(name: str) -> None:
     fault = INJECTIONS[name]
     if fault.fix is None or fault.hidden:
         return
-    truth = run(name, fault.doses[-1]).truth
-    left = truth["fixes"][fault.fix]["step_ns"] - healthy().truth["step_ns"]
-    cost = truth["step_ns"] - healthy().truth["step_ns"]
+    answer = truth(name, fault.doses[-1])
+    left = answer["fixes"][fault.fix]["step_ns"] - healthy().truth["step_ns"]
+    cost = answer["step_ns"] - healthy().truth["step_ns"]
     # What stays: tiny kernels themselves, a checkpoint's copies, communication beyond backward.
     assert left < (0.7 if fault.mended else 0.01) * cost
 
@@ -108,12 +109,12 @@ def test_the_fix_takes_away_most_of_what_it_can(name: str) -> None:
 @every_fault
 def test_without_is_the_run_that_the_fix_promises(name: str) -> None:
     fault, dose = INJECTIONS[name], INJECTIONS[name].doses[-1]
-    fixed = inject({name: dose}, SEED, without={name})
+    fixed = inject({name: dose}, SEED, STEPS, without={name})
     assert fixed.truth["without"] == [name]
     assert fixed.truth["findings"] == []
     if fault.fix:
-        assert fixed.truth["step_ns"] == run(name, dose).truth["fixes"][fault.fix]["step_ns"]
-        assert facts(fixed) == facts(inject({name: dose}, SEED, without={fault.fix}))
+        assert fixed.truth["step_ns"] == truth(name, dose)["fixes"][fault.fix]["step_ns"]
+        assert facts(fixed) == facts(inject({name: dose}, SEED, STEPS, without={fault.fix}))
     if fault.mended is None:
         assert facts(fixed) == facts(healthy())
 
