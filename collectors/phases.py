@@ -22,10 +22,14 @@ class Phases:
     pass. Phases are told apart only while somebody looks: a profiler, or what stands in
     `on_phase_end`. On the training thread `on_optimizer` is called when an optimizer has stepped
     (with its id), and `on_wait` before a batch is waited for, where they are set.
+
+    Whoever drives this calls `look` between steps; waits do so by themselves.
     """
 
     def __init__(self) -> None:
         self.current: str | None = None
+        self.looked_at = False
+        """Whether phases are told apart, as far as was known at the last `look`."""
         self.data_ns = 0
         """Time waited for data since `take_data_ns`."""
         self.thread = get_ident()
@@ -73,9 +77,12 @@ class Phases:
         if get_ident() == self.thread:
             self.enter(phase)
 
-    def is_looked_at(self) -> bool:
-        """Whether phases are to be told apart now, or one is still open."""
-        return self.current is not None or listening() or bool(self.on_phase_end)
+    def look(self) -> bool:
+        """Find out whether anybody looks at phases now; where nobody does, none is left open."""
+        self.looked_at = listening() or bool(self.on_phase_end)
+        if self.current is not None and not self.looked_at:
+            self.enter(None)
+        return self.looked_at
 
     def begin_wait(self) -> bool:
         """The caller waits for a batch from here on. True: it must call `end_wait` after it.
@@ -87,7 +94,7 @@ class Phases:
         try:
             if self.on_wait is not None:
                 self.on_wait()
-            if self.is_looked_at():
+            if self.look():
                 self.enter("data")
         except Exception as error:
             failed("Marking the data wait", error)
@@ -98,11 +105,8 @@ class Phases:
         """The wait is over, with a batch where it was completed."""
         self.data_ns += perf_counter_ns() - self._wait_began_ns
         self._waits = False
-        try:
-            if self.is_looked_at():
-                self.enter("forward" if completed else None)
-        except Exception as error:
-            failed("Marking the data wait", error)
+        if self.looked_at:
+            self.enter_here("forward" if completed else None)
 
     def take_data_ns(self) -> int:
         """The data wait since the last call."""
@@ -114,11 +118,11 @@ class Phases:
         return get_ident() == self.thread
 
     def _optimizer_begins(self, *_: Any) -> None:
-        if self.is_looked_at():
+        if self.looked_at:
             self.enter_here("optimizer")
 
     def _optimizer_ended(self, optimizer: Any, *_: Any) -> None:
-        if self.current is not None:
+        if self.looked_at:
             self.enter_here(None)
         if self.on_optimizer is None or get_ident() != self.thread:
             return
@@ -130,7 +134,7 @@ class Phases:
     def _around(self, backward: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(backward)
         def marked(*args: Any, **kwargs: Any) -> Any:
-            if self.has_backward and not self.is_looked_at():
+            if self.has_backward and not self.looked_at:
                 return backward(*args, **kwargs)
             self._backward_begins()
             try:
@@ -144,5 +148,5 @@ class Phases:
     def _backward_begins(self) -> None:
         if self.is_training_thread():
             self.has_backward = True
-            if self.is_looked_at():
+            if self.looked_at:
                 self.enter("backward")

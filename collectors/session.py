@@ -96,6 +96,8 @@ class Session:
         self.phases.on_optimizer, self.phases.on_wait = self._optimizer_stepped, self._batch_wanted
         attempt("Hooking into torch", self.phases.install)
         self._keep(self._each("start", self._run()))
+        self._clock.profiled = self._profiler.recording
+        self.phases.look()
         self._tell()
         atexit.register(self.stop)
 
@@ -129,8 +131,8 @@ class Session:
         self.inside = True
         self.begin("decorator")
         phases = self.phases
-        if self.active and phases.current is None and phases.is_looked_at():
-            phases.enter_here("forward")
+        if self.active and phases.current is None and phases.is_training_thread() and phases.look():
+            phases.enter("forward")
 
     def leave_step(self, *, completed: bool) -> None:
         """A decorated call ends, which is a step if it did not raise."""
@@ -210,13 +212,14 @@ class Session:
         step, self._step = self._step, self._step + 1
         if self.phases.current is not None:
             self.phases.enter(None)
-        was_recording = self._profiler.recording
+        was_recording = self._clock.profiled
         for collector, ended in self._each_step:
             try:
                 ended(step)
             except Exception as error:
                 self._drop(collector, error)
         recording = self._clock.profiled = self._profiler.recording
+        self.phases.look()
         if was_recording and not recording:
             self._clock.restart(self._step)  # exporting is perfkit's time, not the next step's
         elif self._clock.slowdown is not None:
