@@ -14,9 +14,9 @@ from perfkit.reports.whatif import grade_text
 MOST_BOXES = 5
 _NOTHING = Html("")
 _WHY_TWO = (
-    "Idle time is charged to what the next operation waited for last. Without it the step may save "
-    "less, because something else would have been late as well, or more, because later waits "
-    "shrink with it; replay tells."
+    "Idle time is charged to what the next operation waited for last; without it the step may save "
+    "less, because something else would have been late as well, or more, because what the GPU "
+    "hides of it now is gone, too."
 )
 
 

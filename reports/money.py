@@ -6,7 +6,7 @@ import msgspec
 
 from perfkit.errors import PerfkitError
 from perfkit.model.diagnosis import Diagnosis, Gain, Money, PerDay
-from perfkit.reports.format import count, plural
+from perfkit.reports.format import plural
 from perfkit.reports.gains import interval, is_within_error, names_text
 
 _HOURS = 24
@@ -58,7 +58,7 @@ def money_text(money: Money) -> str:
 
 def idle_text(money: Money) -> str:
     """GPU hours of a day that are idle."""
-    return f"{count(round(money.idle.gpu_hours, 1))} GPU hours a day"
+    return f"{_hours(money.idle)} GPU hours a day"
 
 
 def cost_text(money: Money) -> str | None:
@@ -70,10 +70,14 @@ def _returned(money: Money) -> str:
     low, high = money.returned_low, money.returned_high
     if low is None or high is None:
         return ""
-    hours = f"{count(round(low.gpu_hours, 1))} to {count(round(high.gpu_hours, 1))} GPU hours"
+    hours = f"{_hours(low)} to {_hours(high)} GPU hours"
     cost = "" if low.cost is None else f", {_cost(low)} to {_cost(high)}"
     who = names_text(money.fixes)
     return f"; {who} {'return' if len(money.fixes) > 1 else 'returns'} {hours}{cost}"
+
+
+def _hours(worth: PerDay) -> str:
+    return f"{worth.gpu_hours:,.1f}"
 
 
 def _cost(worth: PerDay) -> str:

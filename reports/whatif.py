@@ -23,10 +23,11 @@ def render(diagnosis: Diagnosis) -> str:
 
 def _lines(diagnosis: Diagnosis) -> Iterator[str]:
     found, now = diagnosis.whatif, diagnosis.steps.mean_us
+    each = "per step" if diagnosis.steps.marker != "none" else "for the whole recording"
     if found is None or found.withheld:
-        yield f"Now {time_us(now)} per step."
+        yield f"Now {time_us(now)} {each}."
     else:
-        yield f"Now {time_us(now)} per step; {plural(found.steps, 'step')} replayed."
+        yield f"Now {time_us(now)} {each}; {plural(found.steps, 'step')} replayed."
         yield from _alone(now, found.fixes)
         together = gains.together_text(diagnosis)
         yield from ([together] if together else [])

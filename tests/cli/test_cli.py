@@ -176,7 +176,7 @@ def test_what_cannot_be_read(run: Run, tmp_path: Path, content: bytes | None, me
     "arguments",
     [
         *(["--nosuch"], ["nosuch"], ["analyze"], ["analyze", "--nosuch"], ["analyze", "x", "y"]),
-        *(["analyze", "x", "--json"], ["explain", "a", "b"]),
+        *(["analyze", "x", "--json"], ["explain", "a", "b"], ["whatif", "x", "--fix"]),
     ],
 )
 def test_a_wrong_command_line(run: Run, arguments: list[str]) -> None:
@@ -210,7 +210,7 @@ def test_help_lists_the_commands(run: Run, flag: str) -> None:
     assert "explain" in out
 
 
-@pytest.mark.parametrize("command", ["analyze", "explain"])
+@pytest.mark.parametrize("command", ["analyze", "explain", "whatif"])
 def test_help_of_each_command(run: Run, command: str) -> None:
     code, out, err = run(command, "--help")
     assert (code, err) == (0, "")

@@ -41,7 +41,7 @@ def test_the_joint_gain_is_returned_and_not_the_sum() -> None:
 
 def test_one_sentence_with_and_without_a_price() -> None:
     assert said(with_money(make_predicted(), 8, 2.5)) == (
-        "Idle time of 8 GPUs like this one: 121 GPU hours a day, 302.97 at 2.50 an hour; "
+        "Idle time of 8 GPUs like this one: 121.2 GPU hours a day, 302.97 at 2.50 an hour; "
         "dataloader + sync + cuda-graphs return 73.1 to 90.8 GPU hours, 182.70 to 227.03."
     )
     assert said(with_money(make_diagnosis(), 1)) == (
@@ -79,7 +79,7 @@ def test_every_report_has_it() -> None:
     priced = with_money(make_predicted(), 8, 2.5)
     text = " ".join(terminal(priced, width=100, color=False).split())
     for found in (text, markdown(priced), html(priced)):
-        assert "121 GPU hours a day, 302.97 at 2.50 an hour" in found
+        assert "121.2 GPU hours a day, 302.97 at 2.50 an hour" in found
     assert "idle GPUs cost a day" in html(priced)
     assert "of 8 GPUs" in html(with_money(make_predicted(), 8))
     assert Diagnosis.from_json(priced.to_json()) == priced
