@@ -48,32 +48,33 @@ def build(trace: Trace, work: GpuWork, calls: Launches, host: Host, windows: Win
     given = threads.handovers(host, main, launching)
     batches = loader.batches(host, main)
     borders = np.append(windows.start, windows.end[-1])
-    marks = np.concatenate((borders, given.start, given.end, batches.end))
+    marks = np.concatenate((borders, given.start, given.start, given.end, given.end, batches.end))
     lanes = np.concatenate((
-        np.full(len(borders), main), given.waiting, given.waiting, np.full(len(batches), main)
+        np.full(len(borders), main), given.waiting, given.working, given.working, given.waiting,
+        np.full(len(batches), main),
     )).astype(np.int32)  # fmt: skip
     shift = _clock_shift(trace, work, calls)
     points = points_of(trace, work, rows, marks, lanes, shift)
-    mark = np.split(points.mark, np.cumsum((len(borders), len(given), len(given))))
+    mark = np.split(points.mark, np.cumsum((len(borders), *(4 * [len(given)]))))
     queue = streams.queue_of(trace, work, calls)
     gap = streams.stream_gap(trace, work, calls, queue)
     held = _held(trace, work, calls, host, points, queue) if len(work) else []
     edges = _joined([
-        threads.thread_edges(points, given, mark[1], mark[2]),
-        loader.batch_edges(points, mark[3]),
+        threads.thread_edges(*mark[1:5]),
+        loader.batch_edges(points, mark[5]),
         *(_gpu_edges(trace, work, calls, points, queue) if len(work) else []),
         *(w.edges for w in held),
     ])  # fmt: skip
     lag = _lags(points, gap, held, edges)
-    lag[mark[3][1:]] = _before_waits(points, mark[3], batches.start)[1:]
+    lag[mark[5][1:]] = _before_waits(points, mark[5], batches.start)[1:]
     made, order = _sorted(points, lag, edges, shift)
-    made = _with_staging(made, order[points.operation[_staged(work, calls, host)]])
+    made = _with_staging(made, order[points.operation[_staged(calls, host)]])
     return Built(
         graph=made,
         operation=order[points.operation],
         end=np.where(points.end >= 0, order[np.maximum(points.end, 0)], -1),
         border=order[mark[0]],
-        waits=order[mark[3]],
+        waits=order[mark[5]],
         queue_depth=next((w.depth for w in held if w.depth), None),
     )
 
@@ -153,7 +154,7 @@ def _sorted(points: Points, lag: Int64s, edges: Edges, shift: int) -> tuple[Grap
     return replace(graph, rest=rest(graph)), place
 
 
-def _staged(work: GpuWork, calls: Launches, host: Host) -> Int64s:
+def _staged(calls: Launches, host: Host) -> Int64s:
     """Blocking copies: the call puts the data into a buffer of the driver before it is copied."""
     copying = host.rows[host.cause == CODE[Cause.COPY]]
     return np.flatnonzero((calls.call >= 0) & np.isin(calls.call, copying))

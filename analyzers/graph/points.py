@@ -61,8 +61,9 @@ def points_of(
         np.array((Point.START, Point.END, Point.MARK, Point.OPERATION), dtype=np.int8),
         (calls, calls, len(marks), len(work)),
     )
-    # At one time a call's start comes before its end, and that before the start of the next.
-    turn = np.concatenate((2 * nth, 2 * nth + 1, none, np.arange(len(work))))
+    # At one time a call's start comes before its end, then marks, then the start of the next.
+    between = 4 * np.searchsorted(begin, marks) - 1
+    turn = np.concatenate((4 * nth, 4 * nth + 2, between, np.arange(len(work))))
     order = np.lexsort((turn, time, lane))
     place = np.empty(len(order), dtype=np.int64)
     place[order] = np.arange(len(order))

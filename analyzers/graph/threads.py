@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from perfkit.analyzers.graph.model import Edge, Edges
-from perfkit.analyzers.graph.points import Points
 from perfkit.analyzers.graph.streams import edges
 from perfkit.analyzers.host import Host
 from perfkit.analyzers.intervals import Intervals, spans, union
@@ -62,17 +61,7 @@ def _open_at(busy: Intervals, times: Int64s) -> Int64s:
     return inside.astype(np.int64)
 
 
-def thread_edges(points: Points, found: Handovers, begins: Int64s, ends: Int64s) -> Edges:
-    """From the mark `begins` to the other's first point, from its last to the mark `ends`."""
-    first, last = np.full(len(found), -1), np.full(len(found), -1)
-    for lane in np.unique(found.working).tolist():
-        mine = np.flatnonzero(found.working == lane)
-        there = np.flatnonzero(points.lane == lane)
-        low = np.searchsorted(points.time[there], found.start[mine])
-        high = np.searchsorted(points.time[there], found.end[mine], side="right") - 1
-        some = low <= high
-        first[mine[some]], last[mine[some]] = there[low[some]], there[high[some]]
-    known = first >= 0
-    source = np.concatenate((begins[known], last[known]))
-    target = np.concatenate((first[known], ends[known]))
-    return edges(source, target, points.time[target] - points.time[source], Edge.THREAD)
+def thread_edges(begins: Int64s, other_begins: Int64s, other_ends: Int64s, ends: Int64s) -> Edges:
+    """Between marks of the two threads: all time of a handover is work of the other one."""
+    source = np.concatenate((begins, other_ends))
+    return edges(source, np.concatenate((other_begins, ends)), 0, Edge.THREAD)

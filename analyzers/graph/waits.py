@@ -127,7 +127,7 @@ def event_waits(trace: Trace, work: GpuWork, host: Host, points: Points, queue: 
     recording = np.flatnonzero(
         (trace.kind == Kind.RUNTIME) & matching(trace, _EVENT_RECORD)[trace.name]
     )
-    work_of = _recorded_work(trace, work, queue, recording)
+    work_of = _recorded_work(trace, queue, recording)
     told = _told_event(trace, rows, recording)
     source = np.where(told >= 0, np.append(work_of, -1)[told], -1)
     guessed = _ended_before(trace, work, rows, np.unique(work_of[work_of >= 0]))
@@ -141,7 +141,7 @@ def event_waits(trace: Trace, work: GpuWork, host: Host, points: Points, queue: 
     return Waits(waiting, rows[explained], np.full(int(explained.sum()), CALL_NS))
 
 
-def _recorded_work(trace: Trace, work: GpuWork, queue: Queue, recording: Int64s) -> Int64s:
+def _recorded_work(trace: Trace, queue: Queue, recording: Int64s) -> Int64s:
     """The operation that each recorded event stands for: of those launched before, the last."""
     at = np.searchsorted(queue.launched, trace.ts[recording]) - 1
     return np.where(at >= 0, queue.order[np.maximum(at, 0)], -1)

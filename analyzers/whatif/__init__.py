@@ -91,8 +91,8 @@ def _together(steps: Stretch, fixes: list[Fix]) -> Together:
 
 def gain_of(steps: Stretch, fixes: list[Fix]) -> Gain:
     """What these fixes return together, in microseconds per step."""
-    expected = _saved(steps, _edited(steps, fixes, optimistic=False))
-    bound = max(_saved(steps, _edited(steps, fixes, optimistic=True)), expected, 0.0)
+    expected = _saved(steps, edited(steps, fixes, optimistic=False))
+    bound = max(_saved(steps, edited(steps, fixes, optimistic=True)), expected, 0.0)
     error = of_gain([fix.name for fix in fixes]) * abs(expected) + OF_STEP * steps.mean_us
     return Gain(
         bound=bound,
@@ -102,7 +102,8 @@ def gain_of(steps: Stretch, fixes: list[Fix]) -> Gain:
     )
 
 
-def _edited(steps: Stretch, fixes: list[Fix], *, optimistic: bool) -> Edit:
+def edited(steps: Stretch, fixes: list[Fix], *, optimistic: bool) -> Edit:
+    """The graph as these fixes would make it."""
     edit = Edit(steps.part, optimistic=optimistic)
     for fix in fixes:
         fix.apply(edit)
