@@ -80,14 +80,15 @@ def _clock_drop(under: list[GpuSample], samples: list[GpuSample]) -> float:
 
 
 def host(records: Records) -> HostFacts | None:
-    """The training process between its first and last sample; None with less than two."""
+    """The training process while it took steps; None where its samples lie too close for that."""
     samples = sorted(records.of(HostSample), key=lambda sample: sample.t_ns)
-    seconds = (samples[-1].t_ns - samples[0].t_ns) / 1e9 if samples else 0.0
+    counted = _over_steps(samples)
+    seconds = _span_s(counted)
     if seconds < _LEAST_S:
         return None
 
     def per_s(value: Callable[[HostSample], float | None]) -> float | None:
-        known = [(s.t_ns, v) for s in samples if (v := value(s)) is not None]
+        known = [(s.t_ns, v) for s in counted if (v := value(s)) is not None]
         if len(known) < 2:
             return None
         (first, low), (last, high) = known[0], known[-1]
@@ -106,6 +107,22 @@ def host(records: Records) -> HostFacts | None:
         machine_cores=max(_known(s.machine_cores for s in samples), default=None),
         rss_max_bytes=max(_known(s.rss_bytes for s in samples), default=None),
     )
+
+
+def _over_steps(samples: list[HostSample]) -> list[HostSample]:
+    """Those between the first step's end and the last one's, as far as they span enough.
+
+    The first sample of a run is taken before its steps, and what comes then is start-up, such as
+    of workers that crowd the cores; the last is taken after a trace has been written.
+    """
+    for some in (samples[1:-1], samples[1:]):
+        if _span_s(some) >= _LEAST_S:
+            return some
+    return samples
+
+
+def _span_s(samples: list[HostSample]) -> float:
+    return (samples[-1].t_ns - samples[0].t_ns) / 1e9 if samples else 0.0
 
 
 def _known(values: Iterable[T | None]) -> list[T]:

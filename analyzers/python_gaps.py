@@ -8,6 +8,7 @@ import numpy as np
 
 from perfkit.analyzers.facts import Facts
 from perfkit.analyzers.idle import Pieces
+from perfkit.analyzers.intervals import spans
 from perfkit.analyzers.names import matching
 from perfkit.model.cause import CODE, Cause
 from perfkit.model.diagnosis import Place, PythonGaps
@@ -55,10 +56,11 @@ def _places(facts: Facts, gap_start: Int64s, gap_end: Int64s) -> list[Place]:
     trace = facts.trace
     rows = np.flatnonzero((trace.kind == Kind.ANNOTATION) & ~matching(trace, _NO_PLACE)[trace.name])
     rows = rows[np.argsort(trace.dur[rows], kind="stable")]
+    opens, closes = spans(trace, rows)
     found: dict[str, list[int]] = {}
     longest = np.argsort(gap_start - gap_end, kind="stable")[:_MOST_GAPS]
     for start, end in zip(gap_start[longest].tolist(), gap_end[longest].tolist(), strict=True):
-        inside = np.minimum(trace.end[rows], end) - np.maximum(trace.ts[rows], start)
+        inside = np.minimum(closes, end) - np.maximum(opens, start)
         around = rows[inside >= _MOST_OF_IT * (end - start)]
         name = trace.names[trace.name[around[0]]] if len(around) else _NOWHERE
         found.setdefault(name, []).append(end - start)
@@ -67,8 +69,8 @@ def _places(facts: Facts, gap_start: Int64s, gap_end: Int64s) -> list[Place]:
         Place(
             cause=Cause.PYTHON.value,
             name=name,
-            count_per_step=len(spans) / facts.mean_over,
-            idle_us=facts.per_step_us(sum(spans)),
+            count_per_step=len(lengths) / facts.mean_over,
+            idle_us=facts.per_step_us(sum(lengths)),
         )
-        for name, spans in ranked
+        for name, lengths in ranked
     ]

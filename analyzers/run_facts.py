@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -21,9 +22,11 @@ from perfkit.model.run_facts import (
     StepPoint,
     StepStats,
 )
-from perfkit.trace.capture import Capture
-from perfkit.trace.capture_folder import Recording
-from perfkit.trace.capture_records import Records
+
+if TYPE_CHECKING:
+    from perfkit.trace.capture import Capture
+    from perfkit.trace.capture_folder import Recording
+    from perfkit.trace.capture_records import Records
 
 _MOST_POINTS = 400
 _LAST_STEP = 1 << 53  # no run gets there, and numbers beyond are not exact

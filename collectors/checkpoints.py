@@ -35,6 +35,8 @@ class _Written:
     step: int | None
     start_ns: int
     began_ns: int
+    is_blocking: bool
+    """Whether the training thread writes it, or waits for others to."""
     blocking_us: float = 0.0
     path: str | None = None
     file: io.IOBase | None = None
@@ -91,6 +93,7 @@ class Checkpoints:
 
     def tick(self) -> None:
         """Hook modules that took another's place, or that a thread was still importing."""
+        self._thread = threading.get_ident()
         self._hook()
 
     def stop(self) -> None:
@@ -172,14 +175,16 @@ class Checkpoints:
             file=target if isinstance(target, io.IOBase) else None,
             start_ns=time.time_ns(),
             began_ns=time.perf_counter_ns(),
+            is_blocking=threading.get_ident() == self._thread,
         )
 
     def _returned(self, written: _Written, result: Any) -> None:
         """The call is over; what it left to the background is not, until its future is done."""
-        written.blocking_us = (time.perf_counter_ns() - written.began_ns) / 1e3
+        took_us = (time.perf_counter_ns() - written.began_ns) / 1e3
+        written.blocking_us = took_us if written.is_blocking else 0.0
         future = getattr(result, "upload_completion", result)
         if not isinstance(future, Future):
-            self._record(written, written.blocking_us)
+            self._record(written, took_us)
             return
         written.future = future
         self._pending.add(written)

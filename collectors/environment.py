@@ -50,6 +50,9 @@ _SECRET_VALUE = re.compile(
     # long and mixed as a key is, and no path and no UUID
     r"|(?<![\w+/=.-])(?!/)(?=[\w+/=]*\d)(?=[\w+/=]*[A-Za-z])[\w+/=]{32,}(?![\w+/=.-])"
 )
+_PATH = re.compile(r"(?:^|[\s,;=]|:(?!//))~?/|^[A-Za-z]:\\")
+_PATH_NAME = re.compile(r"_(?:DIR|FILE|PATH|PREFIX)$")
+A_PATH = "(a path)"
 _LONGEST_VALUE = 500
 
 
@@ -69,10 +72,17 @@ def environment() -> dict[str, Any]:
 
 
 def variables(items: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Those that change how a run performs and hold no secret."""
+    """Those that change how a run performs and hold no secret; of paths, that they are set.
+
+    Paths tell of people and projects, and nothing of performance.
+    """
     names = frozenset(_NAMES.split())
     chosen = ((k, v) for k, v in items if k in names or k.startswith(_PREFIXES))
-    return dict(sorted((k, v) for k, v in chosen if _harmless(k, v)))
+    return dict(sorted((k, _without_path(k, v)) for k, v in chosen if _harmless(k, v)))
+
+
+def _without_path(name: str, value: str) -> str:
+    return A_PATH if _PATH_NAME.search(name) or _PATH.search(value) else value
 
 
 def ranks() -> Ranks:

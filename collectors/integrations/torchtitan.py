@@ -1,6 +1,6 @@
 """torchtitan: a post-processor that analyzes each trace its profiler has written.
 
-torchtitan's main branch has the hook since April 2026; release 0.2.2 does not have it yet.
+torchtitan's main branch has the hook; release 0.2.2 does not have it.
 """
 
 from __future__ import annotations

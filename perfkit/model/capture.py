@@ -189,8 +189,9 @@ class FileSystem(_Noun, frozen=True, kw_only=True, tag="file_system"):
 class CheckpointWrite(_Noun, frozen=True, kw_only=True, tag="checkpoint"):
     """A checkpoint was written; `blocking_us` is the part that held the training thread.
 
-    `bytes` are this rank's own. `unfinished` is set where it was still being written in the
-    background when the run ended, so that `dur_us` is a lower bound.
+    That is 0 where another thread wrote it. `bytes` are this rank's own. `unfinished` is set where
+    it was still being written in the background when the run ended, so that `dur_us` is a lower
+    bound.
     """
 
     start_ns: int

@@ -297,6 +297,21 @@ def test_host_counters_are_differences() -> None:
     assert found.major_faults_per_s is None
 
 
+def test_host_leaves_out_what_came_before_and_after_the_steps() -> None:
+    delays_s = [0.0, 0.9, 1.0, 1.1, 4.0]  # workers start before the second, a trace is packed last
+    samples = [
+        HostSample(t_ns=t * GB, run_delay_us=delay * 1e6, load=float(t))
+        for t, delay in enumerate(delays_s)
+    ]
+    found = host(records(*samples))
+    assert found is not None
+    assert found.run_delay_share == pytest.approx(0.1)
+    assert (found.duration_us, found.samples, found.load) == (2e6, 5, 2.0)
+    short = host(records(*samples[:2], HostSample(t_ns=2 * GB, run_delay_us=1.4e6)))
+    assert short is not None
+    assert short.run_delay_share == pytest.approx(0.5)
+
+
 def test_host_says_nothing_of_an_instant() -> None:
     one = HostSample(t_ns=0, run_delay_us=1.0)
     assert host(records(one)) is None

@@ -53,6 +53,16 @@ def test_a_save_is_recorded_with_its_size_and_step(collector: Checkpoints, tmp_p
     assert torch.equal(torch.load(target)["weight"], STATE["weight"])
 
 
+def test_a_save_on_another_thread_holds_nobody(collector: Checkpoints, tmp_path: Path) -> None:
+    collector.tick()
+    thread = threading.Thread(target=torch.save, args=(STATE, tmp_path / "model.pt"))
+    thread.start()
+    thread.join()
+    (record,) = written(collector, tmp_path)
+    assert record.dur_us > record.blocking_us == 0
+    assert record.bytes == (tmp_path / "model.pt").stat().st_size
+
+
 def test_files_and_memory_are_targets_too(collector: Checkpoints, tmp_path: Path) -> None:
     buffer = io.BytesIO()
     buffer.write(b"head")

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perfkit.collectors import limits
-from perfkit.collectors.environment import environment, ranks, variables
+from perfkit.collectors.environment import A_PATH, environment, ranks, variables
 
 LAUNCHERS = (
     "RANK LOCAL_RANK WORLD_SIZE SLURM_PROCID SLURM_LOCALID SLURM_NTASKS SLURM_JOB_ID SLURM_STEP_ID "
@@ -117,7 +117,6 @@ def test_a_secret_never_appears(prefix: str, word: str, secret: str, form: str) 
     [
         ("GPU-8932f937-d72c-4106-c12f-20bd9faed9f6,GPU-8932f937-d72c-4106-c12f-20bd9faed9f7", True),
         ("mlx5_0:1,mlx5_1:1,mlx5_2:1,mlx5_3:1,mlx5_4:1", True),
-        ("/scratch/project_465000123/user42/inductor_cache/0123456789abcdef0123456789abcdef", True),
         ("expandable_segments:True,max_split_size_mb:512", True),
         ("http://proxy.example:3128/path", True),
         ("wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY12", False),
@@ -128,6 +127,21 @@ def test_a_secret_never_appears(prefix: str, word: str, secret: str, form: str) 
 )
 def test_values_that_look_like_keys_are_dropped_and_others_kept(value: str, kept: bool) -> None:
     assert variables([("NCCL_ANY", value)]) == ({"NCCL_ANY": value} if kept else {})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TORCHINDUCTOR_CACHE_DIR", "torchinductor_alice"),
+        ("NCCL_TOPO_FILE", "/home/alice/topo.xml"),
+        ("NCCL_ANY", "/scratch/project/alice/cache"),
+        ("NCCL_ANY", "~/cache"),
+        ("PYTORCH_CUDA_ALLOC_CONF", "a:1,trace:/home/alice/x"),
+        ("NCCL_ANY", "a b,/home/alice"),
+    ],
+)
+def test_of_paths_it_is_only_said_that_they_are_set(name: str, value: str) -> None:
+    assert variables([(name, value)]) == {name: A_PATH}
 
 
 def test_slurm_and_kubernetes_identity(monkeypatch: pytest.MonkeyPatch) -> None:
