@@ -27,8 +27,7 @@ HEALTHY = Scenario(
 )
 STEP_US = 4200.0  # the healthy step, which the GPU's work fills
 HOST_US = 1770.0  # what the host needs for it
-LOADER_LEAD_US = 4000.0  # how far the host is ahead when it asks for a batch
-FORWARD_LEAD_US = 4700.0  # and in the middle of the forward pass
+LEAD_US = 4700.0  # how far the host is ahead in the middle of the forward pass
 EVERY = 4  # steps between pauses; the steady steps hold a whole number of periods
 _OPS = 10 * HEALTHY.layers + 1
 _TINY_PYTHON_US = 6.0
@@ -37,11 +36,6 @@ _TINY_PYTHON_US = 6.0
 def _beyond_slack(dose: float) -> float:
     """Host time per step, in microseconds, that costs `dose`: first it fills the host's slack."""
     return STEP_US - HOST_US + dose * STEP_US
-
-
-def _pause(lead_us: float, dose: float) -> float:
-    """Length of a pause every EVERY steps, in microseconds, that costs `dose` per step."""
-    return lead_us + EVERY * dose * STEP_US
 
 
 def dataset_sleep(program: Scenario, dose: float) -> Scenario:
@@ -72,8 +66,9 @@ def queued_loader(program: Scenario, dose: float) -> Scenario:
 
 
 def loader_stall(program: Scenario, dose: float) -> Scenario:
-    """Now and then a batch is late."""
-    return replace(program, stall_every=EVERY, stall_us=_pause(LOADER_LEAD_US, dose))
+    """Every fourth batch takes a worker longer than the GPU's work on all that are ready."""
+    us = EVERY * STEP_US * (1 + dose)
+    return replace(program, worker_slow_every=EVERY, worker_slow_us=us)
 
 
 def item_per_step(program: Scenario, dose: float) -> Scenario:
@@ -157,8 +152,8 @@ def allocator_churn(program: Scenario, dose: float) -> Scenario:
 
 
 def gc_pauses(program: Scenario, dose: float) -> Scenario:
-    """The garbage collector stops every fourth step."""
-    return replace(program, gc_every=EVERY, gc_us=_pause(FORWARD_LEAD_US, dose))
+    """The garbage collector stops every fourth step, first of all for the host's lead."""
+    return replace(program, gc_every=EVERY, gc_us=LEAD_US + EVERY * dose * STEP_US)
 
 
 def checkpoint(program: Scenario, dose: float) -> Scenario:

@@ -71,7 +71,7 @@ _LOADER = (
     ),
     Injection(
         name="loader_stall",
-        description="Every 4th batch comes late.",
+        description="Every 4th batch takes a worker very long; the others are ready.",
         faulty=faults.loader_stall,
         cause="dataloader",
         findings=("dataloader-starvation", "step-outliers"),

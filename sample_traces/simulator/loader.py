@@ -10,7 +10,7 @@ from .program import Scenario
 WORKERS = 4
 PREFETCH = 2  # batches each worker may have made or in the making, PyTorch's default
 FIRST_BATCH_US = 60.0  # fetched ahead, before the profiler started
-_NAME = "enumerate(DataLoader)#_{}Iter.__next__"
+_NAME = "enumerate(DataLoader)#_{}DataLoaderIter.__next__"
 _STACKS = 4
 
 
@@ -18,13 +18,12 @@ class Loader:
     """The iterator of a DataLoader on the main thread of a machine."""
 
     def __init__(self, scenario: Scenario, machine: Machine, seed: int) -> None:
-        self._s = scenario
+        s = self._s = scenario
         self._machine = machine
-        in_process = scenario.dataset_us + scenario.collate_us > 0 and not scenario.worker_batch_us
-        self._name = _NAME.format(
-            "SingleProcessDataLoader" if in_process else "MultiProcessingDataLoader"
-        )
-        self._workers = Workers(seed, scenario.worker_batch_us)
+        self._has_workers = s.worker_batch_us + s.worker_slow_us > 0
+        in_process = s.dataset_us + s.collate_us > 0 and not self._has_workers
+        self._name = _NAME.format("SingleProcess" if in_process else "MultiProcessing")
+        self._workers = Workers(seed, s.worker_batch_us, s.worker_slow_us, s.worker_slow_every)
 
     def next(self, index: int) -> None:
         """Wait for batch `index`."""
@@ -37,7 +36,7 @@ class Loader:
                     machine.wait(round(index * s.loader_period_us * 1000) + machine.jitter(200))
                 if stalled:
                     machine.spend(s.stall_us)
-                if s.worker_batch_us:
+                if self._has_workers:
                     machine.wait(self._workers.take(index, machine.now))
             if index:
                 with machine.aside("fetch"):
@@ -54,11 +53,18 @@ class Loader:
 
 
 class Workers:
-    """Worker processes that make batches of about `batch_us` each and hand them over in order."""
+    """Worker processes that make batches of about `batch_us` each and hand them over in order.
 
-    def __init__(self, seed: int, batch_us: float) -> None:
+    One batch in `slow_every` takes `slow_us` more.
+    """
+
+    def __init__(
+        self, seed: int, batch_us: float, slow_us: float = 0.0, slow_every: int = 0
+    ) -> None:
         self._seed = seed
         self._batch_us = batch_us
+        self._slow_us = slow_us
+        self._slow_every = slow_every
         self._ready: list[int] = []
         self._taken: list[int] = []
 
@@ -71,13 +77,20 @@ class Workers:
 
     def _make(self, index: int) -> None:
         for batch in range(len(self._ready), index + 1):
+            us = self._batch_us + (self._slow_us if self._is_slow(batch) else 0.0)
             if batch < WORKERS:  # in the making when the run starts, evenly out of step
-                self._ready.append(round(batch * self._batch_us * 1000 / WORKERS))
+                self._ready.append(round(batch * us * 1000 / WORKERS))
                 continue
             queued = batch - WORKERS * PREFETCH
             asked = self._taken[queued] if queued >= 0 else 0
-            self._ready.append(max(self._ready[batch - WORKERS], asked) + self._length(batch))
+            length = round(us * 1000 * self._uneven(batch))
+            self._ready.append(max(self._ready[batch - WORKERS], asked) + length)
 
-    def _length(self, batch: int) -> int:
-        even = Random(f"{self._seed}/batch {batch}").uniform(1 - JITTER, 1 + JITTER)
-        return round(self._batch_us * 1000 * even)
+    def _is_slow(self, batch: int) -> bool:
+        return self._slow_every > 0 and batch % self._slow_every == self._slow_every - 3
+
+    def _uneven(self, batch: int) -> float:
+        """Every batch takes its own time, but slow ones are slow alike."""
+        if self._is_slow(batch):
+            return 1.0
+        return Random(f"{self._seed}/batch {batch}").uniform(1 - JITTER, 1 + JITTER)

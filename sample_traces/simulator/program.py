@@ -48,6 +48,8 @@ class Scenario:
     stall_every: int = 0
     stall_us: float = 0.0
     worker_batch_us: float = 0.0
+    worker_slow_us: float = 0.0
+    worker_slow_every: int = 0
     dataset_us: float = 0.0
     collate_us: float = 0.0
     copy: Literal["pinned", "pageable"] = "pinned"
