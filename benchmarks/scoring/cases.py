@@ -25,6 +25,11 @@ class Case:
         return f"{named} (seed {self.seed})"
 
     @property
+    def kind(self) -> str:
+        """Its faults, at any dose and seed."""
+        return "+".join(name for name, _ in self.faults)
+
+    @property
     def is_quiet(self) -> bool:
         """Whether no fault in it costs idle time, so that nothing may be blamed."""
         return all(_is_quiet(name) for name, _ in self.faults)

@@ -132,8 +132,12 @@ def _ratio(pair: Pair, method: str) -> str:
     return f"{one.step_us / one.predicted_us:.2f}" if one.predicted_us > 0 else "no bound"
 
 
+Miss = tuple[float, str, str]
+"""How far off as a share of the step, what it is of (one of each is told), and in words."""
+
+
 def misses(results: Results, most: int = 3) -> list[str]:
-    """The worst of each kind, a line each."""
+    """The worst of each kind, a line each; of a fault's doses and seeds only the worst one."""
     return [
         *_worst("cause", _wrong_causes(results), most),
         *_worst("what-if", _wrong_steps(results), most),
@@ -143,25 +147,37 @@ def misses(results: Results, most: int = 3) -> list[str]:
     ]
 
 
-def _worst(kind: str, found: Iterable[tuple[float, str]], most: int) -> Iterator[str]:
-    for size, text in sorted(found, reverse=True)[:most]:
-        yield f"{kind}: {text} ({percent(size)} of the step)"
+def _worst(kind: str, found: Iterable[Miss], most: int) -> Iterator[str]:
+    told: set[str] = set()
+    for size, of, text in sorted(found, reverse=True):
+        if of not in told and len(told) < most:
+            told.add(of)
+            yield f"{kind}: {text} ({percent(size)} of the step)"
 
 
-def _wrong_causes(results: Results) -> Iterator[tuple[float, str]]:
+def _wrong_causes(results: Results) -> Iterator[Miss]:
     for run in results.runs:
         (one,) = seen(results, "perfkit", [run])
         for cause in one.true_us:
             if one.is_true(cause) != one.is_found(cause):
                 what = "missed" if one.is_true(cause) else "false"
                 apart = abs(one.found_us[cause] - one.true_us[cause]) / run.step_us
-                yield apart, f"{run.case.label}: {cause} {what}"
+                yield apart, f"{run.case.kind} {cause}", f"{run.case.label}: {cause} {what}"
 
 
-def _wrong_steps(results: Results) -> Iterator[tuple[float, str]]:
+def _wrong_steps(results: Results) -> Iterator[Miss]:
+    for run, p in _predicted(results):
+        yield p.step_error, _of(run, p), _said(run, p)
+
+
+def _predicted(results: Results) -> Iterator[tuple[Run, Prediction]]:
     for run in results.runs:
-        for p in run.predicted.get("perfkit", []):
-            yield p.step_error, _said(run, p)
+        for prediction in run.predicted.get("perfkit", []):
+            yield run, prediction
+
+
+def _of(run: Run, p: Prediction) -> str:
+    return f"{run.case.kind} {p.fix}"
 
 
 def _said(run: Run, p: Prediction) -> str:
@@ -169,23 +185,23 @@ def _said(run: Run, p: Prediction) -> str:
     return f"{run.case.label}, {p.fix}: {times}"
 
 
-def _outside(results: Results) -> Iterator[tuple[float, str]]:
-    for run in results.runs:
-        for p in run.predicted.get("perfkit", []):
-            if p.is_covered is False and p.low_us is not None and p.high_us is not None:
-                apart = max(p.low_us - p.true_us, p.true_us - p.high_us) / p.step_us
-                yield apart, f"{_said(run, p)}, [{p.low_us:.0f}, {p.high_us:.0f}]"
+def _outside(results: Results) -> Iterator[Miss]:
+    for run, p in _predicted(results):
+        if p.is_covered is False and p.low_us is not None and p.high_us is not None:
+            apart = max(p.low_us - p.true_us, p.true_us - p.high_us) / p.step_us
+            text = f"{_said(run, p)}, [{p.low_us:.0f}, {p.high_us:.0f}]"
+            yield apart, _of(run, p), text
 
 
-def _beaten(results: Results) -> Iterator[tuple[float, str]]:
-    for run in results.runs:
-        for p in run.predicted.get("perfkit", []):
-            if p.is_beaten and p.least_us is not None:
-                apart = (p.least_us - p.true_us) / p.step_us
-                yield apart, f"{_said(run, p)}, bound {p.least_us:.0f}"
+def _beaten(results: Results) -> Iterator[Miss]:
+    for run, p in _predicted(results):
+        if p.is_beaten and p.least_us is not None:
+            text = f"{_said(run, p)}, bound {p.least_us:.0f}"
+            yield (p.least_us - p.true_us) / p.step_us, _of(run, p), text
 
 
-def _grown(results: Results) -> Iterator[tuple[float, str]]:
+def _grown(results: Results) -> Iterator[Miss]:
     for one in results.damaged:
         for cause, grown in named_growth(one).items():
-            yield grown, f"{one.case.label}, {one.damage.label}: {cause} grew"
+            of = f"{one.case.kind} {one.damage.kind}"
+            yield grown, of, f"{one.case.label}, {one.damage.label}: {cause} grew"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from benchmarks.scoring import hta_baselines
-from benchmarks.scoring.charges import Charged, dose_lines
+from benchmarks.scoring.charges import TRUTH, Charged, dose_lines
 from benchmarks.scoring.detection import Hits, Seen, hits, macro, share
 from benchmarks.scoring.results import Results, Row, percents, row, seen
 from benchmarks.scoring.runs import Run
@@ -68,8 +68,14 @@ def alarms(results: Results) -> list[Row]:
 def doses(results: Results) -> list[Row]:
     """The worst lines of all faults."""
     lines = {m: dose_lines(results.clean, results.singles, m) for m in _METHODS}
-    n = len(lines["perfkit"])
+    n, truth = len(lines["perfkit"]), dose_lines(results.clean, results.singles, TRUTH)
+    slopes = {charged.fault: charged.line.slope for charged in truth}
+
+    def off(charged: Charged) -> float:
+        return abs(charged.line.slope - slopes[charged.fault])
+
     return [
+        row("dose response: slope off the truth's by at most", n, _worst(lines, max, off), "0.1"),
         row("dose response: smallest slope", n, _worst(lines, min, _slope), ">= 0.9"),
         row("dose response: largest slope", n, _worst(lines, max, _slope), "<= 1.1"),
         row("dose response: smallest R2", n, _worst(lines, min, lambda c: c.line.r2), ">= 0.98"),
