@@ -36,7 +36,7 @@ def chains(host: Host, threads: list[int]) -> list[list[int]]:
 
     A wait of one chain takes no lead from another.
     """
-    autograd = _autograd(host, threads)
+    autograd = autograd_threads(host, threads)
     rest = [t for t in threads if t not in autograd]
     main = main_thread(host, rest)
     first = [*autograd, *([] if main is None else [main])]
@@ -45,12 +45,13 @@ def chains(host: Host, threads: list[int]) -> list[list[int]]:
 
 def main_thread(host: Host, threads: list[int]) -> int | None:
     """Of these, the one that runs the training: autograd's do more, but only what it asks for."""
-    autograd = _autograd(host, threads)
+    autograd = autograd_threads(host, threads)
     rest = [t for t in threads if t not in autograd] or threads
     return max(rest, key=lambda t: int((host.thread == t).sum()), default=None)
 
 
-def _autograd(host: Host, threads: list[int]) -> list[int]:
+def autograd_threads(host: Host, threads: list[int]) -> list[int]:
+    """Of these, the ones that ran a backward pass."""
     backward = matching(host.trace, _BACKWARD)[host.trace.name[host.rows]]
     return [t for t in threads if (backward & (host.thread == t)).any()]
 

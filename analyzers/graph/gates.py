@@ -56,19 +56,21 @@ def _own_shift(error: Int64s, operation: Int64s, border: Int64s) -> Int64s:
 
 def _failures(found: Replay, facts: Facts) -> Iterator[str]:
     if found.closed_error > MOST_CLOSED:
-        yield f"the replay misses the recording by {found.closed_error:.2%}"
+        yield f"the replay misses the recording by {100 * found.closed_error:.2f} %"
     if found.open_error > MOST_OPEN:
-        yield f"without residuals the replay misses the recording by {found.open_error:.1%}"
+        yield f"without residuals the replay misses the recording by {100 * found.open_error:.1f} %"
     if found.start_error > MOST_START:
-        yield f"operations start {found.start_error:.1%} of a step off"
+        yield f"operations start {100 * found.start_error:.1f} % of a step off"
     if found.residual_share > MOST_REST:
-        yield f"{found.residual_share:.1%} of the recording's length is explained by nothing"
+        share = 100 * found.residual_share
+        yield f"{share:.1f} % of the recording's length is explained by nothing"
     if found.violation_share > MOST_VIOLATIONS:
-        yield f"{found.violation_share:.1%} of the recorded dependencies contradict their times"
+        share = 100 * found.violation_share
+        yield f"{share:.1f} % of the recorded dependencies contradict their times"
     missing = int((facts.calls.call < 0).sum()) + len(facts.calls.orphans)
-    share = missing / max(len(facts.work) + len(facts.calls.orphans), 1)
-    if share > MOST_MISSING:
-        yield f"{share:.1%} of the operations lack their launch or their record"
+    share = 100 * missing / max(len(facts.work) + len(facts.calls.orphans), 1)
+    if share > 100 * MOST_MISSING:
+        yield f"{share:.1f} % of the operations lack their launch or their record"
 
 
 def _is_open(graph: Graph) -> Bools:

@@ -67,6 +67,7 @@ def _latency(trace: Trace, work: GpuWork, calls: Launches, queue: Queue) -> Int6
     """Nanoseconds from launch to start on a stream that waits for it, by kind of operation."""
     known = calls.call >= 0
     took = work.start - np.where(known, trace.ts[calls.call], work.start)
+    known &= work.end > trace.end[calls.call]  # a call that held the host did more than launch
     idle = known & (_end_before(work, queue) < np.where(known, trace.ts[calls.call], 0))
     lag = np.full(len(work), _USUAL_LATENCY_NS, dtype=np.int64)
     for kind in (Kind.KERNEL, Kind.MEMCPY, Kind.MEMSET):

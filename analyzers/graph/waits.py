@@ -29,6 +29,7 @@ _UNBLOCKED = 5  # percentile of launches: there are always some that find room
 _BLOCKED = 3  # times such a launch
 _SHALLOWEST = 64  # queues hold a thousand operations; graphs and large arguments take more room
 _FEWEST_BLOCKED = 20
+_UNEVEN = 50  # share of the queue that other streams fill
 _MOST_SPREAD_NS = 20_000
 _DRAINED_NS = 20_000
 
@@ -67,27 +68,27 @@ def _full_queue(
     usual = max(int(np.percentile(end - start, _UNBLOCKED)), 1)
     ends = np.maximum.accumulate(work.end[ops])
     depth = np.arange(1, len(ops) + 1) - np.searchsorted(ends, end, side="right")
-    slow = np.flatnonzero((end - start > _BLOCKED * usual) & (depth >= _SHALLOWEST))
-    if len(slow) < _FEWEST_BLOCKED:
+    slow = (end - start > _BLOCKED * usual) & (depth >= _SHALLOWEST)
+    if np.count_nonzero(slow) < _FEWEST_BLOCKED:
         return None
-    depth = depth[slow]
-    size = int(np.bincount(np.maximum(depth, 0)).argmax())
-    full = slow[(depth == size) & (slow >= size)]
-    lag = end[full] - ends[full - size]
-    if len(full) < _FEWEST_BLOCKED or 2 * len(full) < len(slow):
+    size = int(np.bincount(depth[slow]).argmax())
+    # Operations of other streams fill the queue too, so it holds a few less of this one at times.
+    full = slow & (np.abs(depth - size) <= max(size // _UNEVEN, 1))
+    nth = np.arange(len(ops))
+    ahead = nth - np.where(full, depth, size)
+    lag = end[full] - ends[ahead[full]]
+    if 2 * np.count_nonzero(full) < np.count_nonzero(slow) or _spread(lag) > _MOST_SPREAD_NS:
         return None
-    if np.percentile(np.abs(lag - np.median(lag)), 90) > _MOST_SPREAD_NS:
-        return None
-    later = np.arange(size, len(ops))
-    held = later[(end - start)[later] > 2 * usual]
-    held = held[np.abs(end[held] - ends[held - size] - np.median(lag)) <= _LATE_NS]
-    waiting = edges(
-        points.operation[ops[later - size]],
-        points.end[rows[later]],
-        int(np.median(lag)),
-        Edge.QUEUE,
-    )
-    return Waits(waiting, rows[held], np.full(len(held), usual, dtype=np.int64), size)
+    usual_lag, later = int(np.median(lag)), nth[ahead >= 0]
+    source, target = points.operation[ops[ahead[later]]], points.end[rows[later]]
+    held = later[((end - start) > 2 * usual)[later]]
+    held = held[np.abs(end[held] - ends[ahead[held]] - usual_lag) <= _LATE_NS]
+    cost = np.full(len(held), usual, dtype=np.int64)
+    return Waits(edges(source, target, usual_lag, Edge.QUEUE), rows[held], cost, size)
+
+
+def _spread(lag: Int64s) -> float:
+    return float(np.percentile(np.abs(lag - np.median(lag)), 90)) if len(lag) else np.inf
 
 
 def sync_waits(

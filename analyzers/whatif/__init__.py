@@ -57,7 +57,10 @@ def _standard(steps: Stretch, device: str) -> WhatIf:
         for some in combinations(first, size)
     ]
     return WhatIf(
-        steps=int(steps.counted.sum()), fixes=rows, combinations=sets, order=_order(rows, sets)
+        steps=int(steps.counted.sum()),
+        fixes=rows,
+        combinations=sets,
+        order=_order(steps, rows, sets),
     )
 
 
@@ -69,14 +72,18 @@ def _by_gain(row: FixRow) -> float:
     return -_expected(row.gain_us)
 
 
-def _order(rows: list[FixRow], sets: list[Together]) -> list[Together]:
-    """The best fix, the best with it, and so on."""
+def _order(steps: Stretch, rows: list[FixRow], sets: list[Together]) -> list[Together]:
+    """The best fix, the best with it, and so on while another one adds more than its error."""
+    least = OF_STEP * steps.mean_us
     singles = [Together(fixes=[row.fix], gain_us=row.gain_us) for row in rows[:_TOGETHER]]
     chosen: list[Together] = []
     for size in range(1, len(singles) + 1):
         before = set(chosen[-1].fixes) if chosen else set()
         of_size = [s for s in (*singles, *sets) if len(s.fixes) == size and before <= set(s.fixes)]
-        chosen.append(max(of_size, key=lambda s: _expected(s.gain_us)))
+        best = max(of_size, key=lambda s: _expected(s.gain_us))
+        if chosen and _expected(best.gain_us) < _expected(chosen[-1].gain_us) + least:
+            break
+        chosen.append(best)
     return chosen
 
 
@@ -98,7 +105,7 @@ def gain_of(steps: Stretch, fixes: list[Fix]) -> Gain:
         bound=bound,
         expected=expected,
         low=expected - error,
-        high=min(expected + error, bound + OF_STEP * steps.mean_us),
+        high=min(expected + error, bound),
     )
 
 

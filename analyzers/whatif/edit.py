@@ -73,6 +73,13 @@ class Edit:
         self.edge_lag[mine] = _NEVER
         self.rest[edges.target[mine]] = 0
 
+    def launch_later(self, points: Int64s, by: Int64s) -> None:
+        """Let operations become ready so many nanoseconds later after their launch."""
+        later = np.zeros(len(self.lag), dtype=np.int64)
+        later[points] = by
+        edges = self.part.graph.edges
+        self.edge_lag += np.where(edges.kind == Edge.LAUNCH, later[edges.target], 0)
+
     def scale(self, operations: Bools, factor: float) -> None:
         """Let these operations of the part (a mask over them) take `factor` times as long."""
         points = self.part.operation[operations]

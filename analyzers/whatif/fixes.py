@@ -9,6 +9,8 @@ from typing import Literal
 
 import numpy as np
 
+from perfkit.analyzers.blockers import autograd_threads, main_thread
+from perfkit.analyzers.facts import Facts
 from perfkit.analyzers.graph.model import Edge
 from perfkit.analyzers.kernel_names import kind_of
 from perfkit.analyzers.whatif.edit import Edit
@@ -25,11 +27,12 @@ _REPLAYED_HOST_SHARE = 0.1
 """What a CUDA graph leaves of the host's work in it: one launch, inputs to be copied in."""
 _INSIDE_NS = 1_000_000  # longer Python between launches lies outside of what can be captured
 _GRAPH_GAP_NS = 1_000
-_PINNED_BYTES_PER_NS = 12.0
-"""PCIe 3 x16 from pinned memory, about 12 GB/s; faster links only shorten it further."""
-_LEAST_EXPOSED = 0.1
-_HIDDEN_UNDER = 0.6
-"""Share of computation that a backward pass is, under which gradients can be reduced."""
+_PINNED_BYTES_PER_NS = {8: 24.0, 9: 50.0}
+"""From pinned memory by compute capability: PCIe 4 and 5 x16; before that, PCIe 3 with 12."""
+_FIRST_BUCKET = 0.15
+"""Of what could be hidden: the first gradients have to be there, and the last come at the end."""
+_BACKWARD = 0.6
+"""Share of computation that a backward pass is, where no thread of its own shows it."""
 _INTERFERENCE = 0.05
 
 
@@ -80,8 +83,8 @@ def _parsed(text: str) -> Fix:
     name, _, what = head.partition(":")
     if name not in CATALOGUE:
         close = difflib.get_close_matches(name, CATALOGUE, 1)
-        hint = f"did you mean {close[0]}?" if close else f"choose from {', '.join(CATALOGUE)}."
-        raise PerfkitError(f"There is no fix {name!r}: {hint}")
+        hint = f"use {close[0]}" if close else f"choose from {', '.join(CATALOGUE)}"
+        raise PerfkitError(f"There is no fix {name!r}: {hint}.")
     if what and (name != "kernels" or what not in set(KernelKind)):
         raise PerfkitError(f"{text!r} names no class of kernels: use {', '.join(KernelKind)}.")
     if not CATALOGUE[name].scales:
@@ -107,7 +110,7 @@ def _dataloader(edit: Edit, _: float, __: str) -> None:
 
 
 def _copies(edit: Edit, _: float, __: str) -> None:
-    """Pinned and not blocking: the call returns, and the copy is as fast as from pinned memory."""
+    """Pinned and not blocking, on a stream of its own: what needs the copy still waits for it."""
     edit.release([Edge.COPY], [Cause.COPY])
     edit.shorten([Cause.COPY], 0)
     part = edit.part
@@ -115,8 +118,16 @@ def _copies(edit: Edit, _: float, __: str) -> None:
     points = part.operation[held]
     rows = part.facts.work.rows[part.work[held]]
     size, dur = part.facts.trace.bytes[rows], part.facts.trace.dur[rows]
-    pinned = np.where(size > 0, size / _PINNED_BYTES_PER_NS, dur).astype(np.int64)
-    edit.dur[points] = 0 if edit.optimistic else np.minimum(dur, pinned)
+    pinned = np.where(size > 0, size / _pinned_bytes_per_ns(part.facts), dur).astype(np.int64)
+    edit.dur[points] = 0
+    if not edit.optimistic:
+        edit.launch_later(points, np.minimum(dur, pinned))
+
+
+def _pinned_bytes_per_ns(facts: Facts) -> float:
+    devices = {device.id: device.compute_major for device in facts.trace.info.devices}
+    major = devices.get(facts.work.device) or 0
+    return max((rate for since, rate in _PINNED_BYTES_PER_NS.items() if since <= major), default=12)
 
 
 def _sync(edit: Edit, _: float, __: str) -> None:
@@ -186,13 +197,24 @@ def _overlap(edit: Edit, _: float, __: str) -> None:
     if edit.optimistic:
         edit.scale(talks, 0)
         return
-    computes = _compute(edit)
-    room = _HIDDEN_UNDER * float(part.graph.dur[part.operation[computes]].sum())
-    total = float(part.graph.dur[part.operation[talks]].sum())
-    shown = max(1 - room / total, _LEAST_EXPOSED) if total else 1.0
+    computes, took = _compute(edit), part.graph.dur[part.operation]
+    room = float(took[computes & _in_backward(edit)].sum()) or _BACKWARD * took[computes].sum()
+    total = float(took[talks].sum())
+    shown = max(1 - room / total, 0.0) if total else 1.0
+    shown += (1 - shown) * _FIRST_BUCKET
     edit.scale(talks, shown)
     hidden = (1 - shown) * total
-    edit.scale(computes, 1 + _INTERFERENCE * hidden / max(room / _HIDDEN_UNDER, 1))
+    edit.scale(computes, 1 + _INTERFERENCE * hidden / max(float(took[computes].sum()), 1.0))
+
+
+def _in_backward(edit: Edit) -> Bools:
+    """Operations that an autograd thread launched."""
+    facts, mine = edit.part.facts, edit.part.work
+    call = facts.calls.call[mine]
+    threads = autograd_threads(facts.host, np.unique(facts.host.thread).tolist())
+    main = main_thread(facts.host, np.unique(facts.host.thread).tolist())
+    others = [thread for thread in threads if thread != main]
+    return np.asarray((call >= 0) & np.isin(facts.trace.lane[call], others))
 
 
 def _is_communication(edit: Edit) -> Bools:

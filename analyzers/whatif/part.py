@@ -60,8 +60,6 @@ def stretch(facts: Facts, built: Built) -> Stretch:
     border = built.border[first : last + 1]
     low = int(border[0]) if first else 0
     high = int(border[-1]) + 1
-    if last == len(counted):
-        high = len(built.graph)
     inside = counted[first:last].copy()
     if first and inside[1:].any():
         inside[0] = False  # what was queued before it is not known
@@ -79,8 +77,6 @@ def stretch(facts: Facts, built: Built) -> Stretch:
 def _chosen(built: Built, counted: Bools) -> tuple[int, int]:
     """First step and the one behind the last."""
     steps = len(counted)
-    if len(built.graph) <= MOST_POINTS or steps < 3:
-        return 0, steps
     sizes = np.diff(built.border)
     count = max(int(MOST_POINTS / max(float(np.median(sizes)), 1)), 2)
     if count >= steps:
