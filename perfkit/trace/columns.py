@@ -118,13 +118,15 @@ class _Made:
         at = regular.odd.tolist() if regular else range(len(block.events))
         spans = [(row, e) for row, e in zip(at, block.events, strict=True) if e.ph == "X"]
         arrows = [(row, e) for row, e in zip(at, block.events, strict=True) if e.ph in ARROWS]
-        if regular and not spans and not arrows:
+        if regular:
             events, flows = regular.columns, regular.flows
+            if spans:
+                events = _merged(_event_columns(spans, names, lanes), events)
+            if arrows:
+                flows = _merged(_flow_columns(arrows, names, lanes), flows)
         else:
             events = _event_columns(spans, names, lanes)
             flows = _flow_columns(arrows, names, lanes)
-            if regular:
-                events, flows = _joined(events, regular.columns), _joined(flows, regular.flows)
         del flows["row"]
         collectives = _collective_columns(spans, names)
         texts = [str(name) for name in names]
@@ -141,10 +143,11 @@ class _Made:
         return self
 
 
-def _joined(odd: Columns, regular: Columns) -> Columns:
+def _merged(odd: Columns, regular: Columns) -> Columns:
     """All rows in the order of the file."""
-    order = np.argsort(np.concatenate((odd["row"], regular["row"])))
-    return {key: np.concatenate((odd[key], regular[key]))[order] for key in odd}
+    rows = np.concatenate((odd["row"], regular["row"]))
+    order = np.argsort(rows, kind="stable")  # which merges what is sorted already
+    return {key: np.concatenate((odd[key], regular[key])).take(order) for key in odd}
 
 
 def _by_first_use(table: list[_Thing], uses: Sequence[tuple[Columns, str]]) -> list[_Thing]:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     Words = NDArray[np.uint64]
 
 _ZEROS = np.uint64(0x3030303030303030)
+_HIGH_BIT = np.uint64(0x8080808080808080)
+_LOW_BITS = np.uint64(0x7F7F7F7F7F7F7F7F)
+_BEYOND_NINE = np.uint64(0x7676767676767676)  # carries a value of ten or more into the high bit
 
 
 class Mask:
@@ -41,6 +44,13 @@ class Mask:
         np.subtract(source, value, out=value)
         value += digit
         return bytes(value)
+
+
+def alike(words: Words) -> Words:
+    """Words whose digits are all made the same character."""
+    value = words ^ _ZEROS
+    other = (((value & _LOW_BITS) + _BEYOND_NINE) | value) & _HIGH_BIT
+    return words | ((other ^ _HIGH_BIT) >> np.uint64(7)) * np.uint64(15)
 
 
 def words_of(text: bytes) -> Words:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +10,8 @@ import numpy as np
 from perfkit.model.trace import Kind
 from perfkit.trace.columns import BlockColumns, Interner, Regular, columns_of
 from perfkit.trace.digits import Mask, numbers, words_of
-from perfkit.trace.events import EVENT_BOUNDARY, UNREADABLE, Block, decode_events, read_block
+from perfkit.trace.events import UNREADABLE, Block, read_block
+from perfkit.trace.segments import cut
 from perfkit.trace.shapes import (
     ARROW,
     CATEGORY,
@@ -34,11 +33,9 @@ from perfkit.trace.times import INVALID, LATEST_NS
 if TYPE_CHECKING:
     from perfkit.model.trace import Bools, Int32s, Int64s
     from perfkit.trace.columns import Columns
-    from perfkit.trace.events import Event
+    from perfkit.trace.segments import Segments
 
-_LEAD = re.compile(rb'\{\s*"')
 _MOST_PAUSE = 64
-_LONGEST_BLOCK = 8 << 20  # longer ones have no end of an event in half a megabyte
 _POWERS = 10 ** np.arange(4, dtype=np.int64)
 
 
@@ -52,34 +49,10 @@ def forget() -> None:
     _READER.__init__()  # type: ignore[misc]
 
 
-@dataclass
-class _Segments:
-    """A block cut into events; `masked` are their texts, `start` and `end` where these are."""
-
-    text: bytes
-    lead: bytes
-    masked: list[bytes]
-    start: Int64s
-    end: Int64s
-
-    def texts(self, rows: Int64s) -> list[bytes]:
-        """The texts themselves, without lead and closing brace."""
-        places = zip(self.start[rows].tolist(), self.end[rows].tolist(), strict=True)
-        return [self.text[start:end] for start, end in places]
-
-    def decoded(self, rows: Int64s) -> list[Event]:
-        """Their events; raises one of UNREADABLE where a text is not one sound event."""
-        texts = self.texts(rows)
-        events = decode_events(b",".join([self.lead + text + b"}" for text in texts]))
-        if len(events) != len(rows):
-            raise ValueError("two events look like one")
-        return events
-
-
 class _Part:
     """Some events of a block and what the table of shapes says of them, shape (rows, ...)."""
 
-    def __init__(self, segments: _Segments, table: Int32s, rows: Int64s) -> None:
+    def __init__(self, segments: Segments, table: Int32s, rows: Int64s) -> None:
         self.segments, self.table, self.rows = segments, table, rows
         self._end = self.table[:, ENDS] + segments.start[rows, None]
         self._length = self.table[:, LENGTHS]
@@ -127,7 +100,7 @@ class _Reader(threading.local):
         return columns
 
     def _read(self, text: bytes) -> BlockColumns | None:
-        segments = self._cut(text.strip().strip(b",").strip())
+        segments = cut(text)
         if segments is None:
             return None
         shape = self._shape_of(segments)
@@ -140,39 +113,36 @@ class _Reader(threading.local):
             return None
         return columns_of(Block(events), self._regular(segments, shape, odd))
 
-    def _cut(self, text: bytes) -> _Segments | None:
-        """Cut where the text between the first two events repeats."""
-        first, boundary = _LEAD.match(text), EVENT_BOUNDARY.search(text)
-        if not first or not boundary:
-            return None
-        if not text.endswith(b"}") or len(text) > _LONGEST_BLOCK:
-            return None
-        lead = first[0]
-        separator = b"}" + boundary[0] + lead
-        masked = self._mask(text)[len(lead) : -1].split(separator)
-        length = np.fromiter(map(len, masked), dtype=np.int64, count=len(masked))
-        end = len(lead) + np.cumsum(length + len(separator)) - len(separator)
-        return _Segments(text, lead, masked, end - length, end)
-
-    def _shape_of(self, segments: _Segments) -> Int64s:
+    def _shape_of(self, segments: Segments) -> Int64s:
         """Number of each event's shape."""
         if segments.lead != self._shapes.lead or self._shapes.is_full:
             self._shapes = Shapes(segments.lead)
-        known, masked = self._shapes.known, segments.masked
-        shape = np.fromiter(map(known.__getitem__, masked), dtype=np.int64, count=len(masked))
-        met = np.flatnonzero(shape == MET)
-        for i, text in zip(met.tolist(), segments.texts(met), strict=True):
-            shape[i] = self._shapes.learn(masked[i], text)
+        slots = self._shapes.repeats.slots(segments)
+        shape = self._shapes.repeats.shapes(segments, slots)
+        new = np.flatnonzero(shape == ODD)
+        shape[new] = self._looked_up(segments, new)
+        self._shapes.repeats.remember(slots[new], shape[new])
         shape[self._other_categories(segments, shape)] = ODD
         return shape
 
-    def _other_categories(self, segments: _Segments, shape: Int64s) -> Bools:
+    def _looked_up(self, segments: Segments, rows: Int64s) -> Int64s:
+        """Number of each shape by its masked text."""
+        texts = segments.texts(rows)
+        lead, separator = segments.lead, segments.separator
+        masked = self._mask(lead + separator.join(texts) + b"}")[len(lead) : -1].split(separator)
+        known = self._shapes.known
+        shape = np.fromiter(map(known.__getitem__, masked), dtype=np.int64, count=len(rows))
+        for i in np.flatnonzero(shape == MET).tolist():
+            shape[i] = self._shapes.learn(masked[i], texts[i])
+        return shape
+
+    def _other_categories(self, segments: Segments, shape: Int64s) -> Bools:
         """Events whose category has another digit than their shape's."""
         expected, at = (self._shapes.table[:, i][shape] for i in (DIGIT, DIGIT_AT))
         found = np.frombuffer(segments.text, dtype=np.uint8)[segments.start + at]
         return np.asarray((expected > 0) & (found != expected))
 
-    def _regular(self, segments: _Segments, shape: Int64s, odd: Int64s) -> Regular:
+    def _regular(self, segments: Segments, shape: Int64s, odd: Int64s) -> Regular:
         names, lanes = Interner(), Interner()
         kind = self._shapes.table[:, KIND][shape]
         rows, arrows = np.flatnonzero(kind >= 0), np.flatnonzero(kind == ARROW)
@@ -186,7 +156,7 @@ class _Reader(threading.local):
             event=lambda row: segments.decoded(np.array([row]))[0],
         )
 
-    def _part(self, segments: _Segments, shape: Int64s, rows: Int64s) -> _Part:
+    def _part(self, segments: Segments, shape: Int64s, rows: Int64s) -> _Part:
         return _Part(segments, self._shapes.table.take(shape[rows], axis=0), rows)
 
     def _events(self, part: _Part, names: Interner, lanes: Interner) -> Columns:

@@ -15,6 +15,7 @@ import numpy as np
 from perfkit.trace.columns import Interner
 from perfkit.trace.events import UNREADABLE, Args, Event, decode_events
 from perfkit.trace.kinds import SPAN, has_argument, is_dropped, kind_of
+from perfkit.trace.repeats import Repeats
 
 if TYPE_CHECKING:
     from perfkit.model.trace import Int32s
@@ -76,6 +77,7 @@ class Shapes:
         self.table[ODD, KIND] = DROPPED
         self.texts: list[str] = []
         self._text_ids = Interner()
+        self.repeats = Repeats()
         self._count = MET + 1
 
     @property
@@ -88,13 +90,14 @@ class Shapes:
         number = self.known[masked]
         if number == MET:
             row = None if _DIGITS_DECIDE.search(masked) else self._row(masked, text)
-            number = self.known[masked] = ODD if row is None else self._add(row)
+            number = self.known[masked] = ODD if row is None else self._add(row, masked)
         return number
 
-    def _add(self, row: list[int]) -> int:
+    def _add(self, row: list[int], masked: bytes) -> int:
         if self._count == len(self.table):
             self.table = np.concatenate((self.table, np.zeros_like(self.table)))
         self.table[self._count] = row
+        self.repeats.add(self._count, masked)
         self._count += 1
         return self._count - 1
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from perfkit.model.trace import EVENT_COLUMNS, Trace, TraceInfo
-from perfkit.trace import regular, shapes
+from perfkit.trace import regular, segments, shapes
 from perfkit.trace.columns import BlockColumns, columns_of
 from perfkit.trace.digits import numbers, words_of
 from perfkit.trace.events import Event, decode_events, read_block
@@ -83,7 +83,7 @@ def test_what_repeats_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
         decoded.extend(events)
         return events
 
-    monkeypatch.setattr(regular, "decode_events", counted)
+    monkeypatch.setattr(segments, "decode_events", counted)
     monkeypatch.setattr(shapes, "decode_events", counted)
     assert_alike(texts)
     assert len(decoded) < len(texts) * len(rows()) / 4
