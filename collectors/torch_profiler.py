@@ -144,18 +144,29 @@ class _OpenWindow:
 
     def step(self) -> None:
         self._steps += 1
+        if self.is_done:
+            attempt("Ending ranges", self._end_ranges)
         self._profiler.step()
 
     def close(self) -> Path | None:
         """Stop; the path of the trace, None where no step was recorded."""
         self._patches.undo()
+        if not self.is_done:
+            attempt("Ending ranges", self._end_ranges)
         self._profiler.stop()
         return self._trace
+
+    def _end_ranges(self) -> None:
+        """The step's mark first, so that looking for the others is no part of the step."""
+        mark = getattr(self._profiler, "step_rec_fn", None)
+        if mark is not None:
+            mark.__exit__(None, None, None)
+        close_all()
 
     def abandon(self) -> None:
         """Stop and keep nothing."""
         self._patches.undo()
-        close_all()
+        attempt("Ending ranges", close_all)
         self._profiler.on_trace_ready = None
         attempt("Stopping the profiler", self._profiler.stop)
 

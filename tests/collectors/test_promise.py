@@ -169,6 +169,37 @@ def test_another_profiler_gets_its_events(tmp_path: Path) -> None:
     assert step_count(tmp_path / "capture") == 40
 
 
+AROUND = """
+import perfkit
+from torch.profiler import profile as other, record_function
+marks = []
+with perfkit.profile(sys.argv[1], wait=1, warmup=1, active=5) as p:
+    for batch in p.steps(loader):
+        if len(losses) in (4, 9):
+            marks.append(record_function("theirs"))
+            marks[-1].__enter__()
+        if len(losses) == int(sys.argv[2]):
+            mine = other()
+            mine.start()
+        train_step(batch)
+        if len(losses) == int(sys.argv[2]) + 5:
+            while marks:
+                marks.pop().__exit__(None, None, None)
+            mine.stop()
+print(any(event.key == "aten::linear" for event in mine.key_averages()))
+"""
+
+
+@pytest.mark.parametrize("start_at", [5, 10], ids=["inside the window", "after it"])
+def test_a_range_of_the_window_may_end_under_another_profiler(
+    tmp_path: Path, start_at: int
+) -> None:
+    assert run(BODY + AROUND, "capture", start_at, folder=tmp_path).stdout == "True\n"
+    if start_at == 10:
+        trace = perfkit.open_trace(tmp_path / "capture")
+        assert [trace.names[i] for i in trace.name].count("theirs") == 1
+
+
 def test_a_profiler_that_runs_already_is_left_alone(tmp_path: Path) -> None:
     around = (
         "from torch.profiler import profile as other\nmine = other()\nmine.start()\n"
