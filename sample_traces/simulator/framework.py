@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import ExitStack
 
-from .machine import Machine, Work
+from .machine import Machine
 from .network import ALL_REDUCE, Kernel
-from .records import GpuOp, Span
+from .records import GpuOp, Span, Work
 
 COMPUTE_STREAM = 7
 NCCL_STREAM = 20
@@ -121,7 +121,7 @@ class Framework:
         machine = self.machine
         for _ in range(count):
             with machine.call("cudaFree", "allocator"):
-                machine.wait(machine.ends())
+                machine.drain()
                 machine.spend(us)
         for _ in range(count):
             with machine.span("aten::empty", "cpu_op", "dispatch"):

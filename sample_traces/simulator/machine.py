@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from .program import USUAL, Pace
-from .records import GENERIC, LABELS, Bound, GpuOp, Kind, Leaf, Recording, Span, Sync
+from .records import GENERIC, LABELS, Bound, GpuOp, Kind, Leaf, Recording, Span, Sync, Work
 
 MAIN = 41872
 AUTOGRAD = 42019
@@ -29,16 +29,6 @@ _RANK = {label: rank for rank, label in enumerate(LABELS)}
 _PYTHON = _RANK["python"]
 
 
-class Work(NamedTuple):
-    """An operation before it has a place in time; about `us` microseconds long."""
-
-    name: str
-    kind: Kind
-    stream: int
-    us: float
-    args: dict[str, Any]
-
-
 class Inside(NamedTuple):
     """What the running thread is inside of."""
 
@@ -50,7 +40,7 @@ class Inside(NamedTuple):
 
 
 class Machine:
-    """The state of host and GPU; `drop` names the waits ("sync", "copy") that do not block."""
+    """Host and GPU. Waits named in `drop` do not block: "sync", "copy", "allocator"."""
 
     def __init__(self, seed: int, drop: frozenset[str] = frozenset(), pace: Pace = USUAL) -> None:
         self.now = 0
@@ -149,6 +139,11 @@ class Machine:
             self.spend(2.0)
             if blocks:
                 self.wait(until + back)
+
+    def drain(self) -> None:
+        """Wait for all work submitted so far, as calls of the allocator do."""
+        if "allocator" not in self._drop:
+            self.wait(self.ends())
 
     def event_record(self, stream: int) -> tuple[Span, GpuOp | None]:
         """Record an event; returns the call and the work it stands for."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Kind = Literal["compute", "communication", "copy"]
 Bound = Literal["launch", "stream", "event"]
@@ -44,6 +44,16 @@ class Leaf:
     start: int
     end: int
     label: str
+
+
+class Work(NamedTuple):
+    """An operation before it has a place in time; about `us` microseconds long."""
+
+    name: str
+    kind: Kind
+    stream: int
+    us: float
+    args: dict[str, Any]
 
 
 @dataclass(eq=False)

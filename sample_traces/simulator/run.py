@@ -36,14 +36,19 @@ def simulate(name: str, seed: int = 0, steps: int | None = None) -> Simulated:
 
 def judged(scenario: Scenario, seed: int, steps: int) -> tuple[Recording, list[dict[str, Any]]]:
     """A run, and the truth about its steps, for which the waits are left out in further runs."""
-    run, no_sync = train(scenario, seed, steps), train(scenario, seed, steps, "sync")
-    blocking = scenario.copy == "pageable"
-    no_waits = train(scenario, seed, steps, "sync", "copy") if blocking else no_sync
-    return run, truth.steps(run, truth.credit(run, no_sync, no_waits))
+    run, kinds = train(scenario, seed, steps), _waits(scenario)
+    freed = {kind: train(scenario, seed, steps, *kinds[: i + 1]) for i, kind in enumerate(kinds)}
+    return run, truth.steps(run, truth.credit(run, freed))
+
+
+def _waits(scenario: Scenario) -> list[str]:
+    """The kinds of waits in a program after which the GPU may have run dry."""
+    there = {"sync": True, "copy": scenario.copy == "pageable", "allocator": scenario.frees > 0}
+    return [kind for kind, used in there.items() if used]
 
 
 def train(scenario: Scenario, seed: int, steps: int, *drop: str) -> Recording:
-    """Run a program; waits of the kinds `drop` ("sync", "copy") do not block."""
+    """Run a program; waits of the kinds `drop` (as Machine has them) do not block."""
     machine = Machine(seed, frozenset(drop), scenario.pace)
     return Training(scenario, machine, seed).run(steps)
 

@@ -20,6 +20,7 @@ CAUSES = (*LABELS, "kernel_gap", "unobserved_gpu_work", "unknown")
 STATES = ("compute", "communication", "copy")
 
 IdleKey = tuple[int, str]
+Shares = Mapping[IdleKey, Mapping[str, float]]
 
 
 @dataclass(frozen=True)
@@ -87,20 +88,24 @@ def generic_idle(run: Recording) -> Counter[IdleKey]:
     return total
 
 
-def credit(
-    run: Recording, no_sync: Recording, no_waits: Recording
-) -> dict[IdleKey, tuple[float, float]]:
-    """The shares of generic idle time that synchronising and blocking copies are guilty of."""
-    real, freed, ideal = generic_idle(run), generic_idle(no_sync), generic_idle(no_waits)
-    shares = {}
-    for key, total in real.items():
-        left = min(freed[key], total)
-        least = min(ideal[key], left)
-        shares[key] = ((total - left) / total, (left - least) / total)
+def credit(run: Recording, freed: Mapping[str, Recording]) -> dict[IdleKey, dict[str, float]]:
+    """The shares of generic idle time that waits are guilty of, by kind of wait.
+
+    `freed` are runs of the same program without the waits of a kind and of those before it.
+    """
+    left = generic_idle(run)
+    shares: dict[IdleKey, dict[str, float]] = {key: {} for key in left}
+    total = left.copy()
+    for kind, without in freed.items():
+        idle = generic_idle(without)
+        for key, ns in total.items():
+            least = min(idle[key], left[key])
+            shares[key][kind] = (left[key] - least) / ns
+            left[key] = least
     return shares
 
 
-def steps(run: Recording, shares: Mapping[IdleKey, tuple[float, float]]) -> list[dict[str, Any]]:
+def steps(run: Recording, shares: Shares) -> list[dict[str, Any]]:
     """One row per step; all parts sum to the wall time."""
     cuts = windows(run)
     busy = [Counter[str]() for _ in cuts]
@@ -124,15 +129,15 @@ def _overlaps(cuts: list[tuple[int, int]], start: int, end: int) -> Iterator[tup
         yield index, length
 
 
-def _blame(
-    piece: Piece, length: int, shares: Mapping[IdleKey, tuple[float, float]]
-) -> dict[str, int]:
+def _blame(piece: Piece, length: int, shares: Shares) -> Counter[str]:
     if piece.label not in GENERIC:
-        return {piece.label: length}
-    sync_share, copy_share = shares[piece.op.step, piece.label]
-    sync = round(length * sync_share)
-    copy = min(round(length * copy_share), length - sync)
-    return {"sync": sync, "copy": copy, piece.label: length - sync - copy}
+        return Counter({piece.label: length})
+    blamed, left = Counter[str](), length
+    for kind, share in shares[piece.op.step, piece.label].items():
+        blamed[kind] = min(round(length * share), left)
+        left -= blamed[kind]
+    blamed[piece.label] += left
+    return blamed
 
 
 def _row(name: str, wall: int, busy: Counter[str], idle: Counter[str]) -> dict[str, Any]:
