@@ -12,6 +12,7 @@ from perfkit.analyzers.breakdown import StepTimes, step_times
 from perfkit.analyzers.cpu import cpu_step_times, unobserved_step_times
 from perfkit.analyzers.exclusion import with_exclusions
 from perfkit.analyzers.gpu import GpuWork, gpu_work
+from perfkit.analyzers.graph.binding import bound_by_launch
 from perfkit.analyzers.graph.build import Built, build
 from perfkit.analyzers.graph.gates import replay_fidelity
 from perfkit.analyzers.host import Host, host_events
@@ -36,6 +37,8 @@ class Facts:
     windows: Windows
     times: StepTimes
     pieces: Pieces
+    built: Built
+    """The dependency graph."""
 
     @property
     def counted(self) -> Int64s:
@@ -56,11 +59,6 @@ class Facts:
     def per_step_us(self, nanoseconds: int | float | np.generic) -> float:
         """A sum over the counted steps as microseconds per step."""
         return float(nanoseconds) / 1000 / self.mean_over
-
-    @cached_property
-    def built(self) -> Built:
-        """The dependency graph."""
-        return build(self.trace, self.work, self.calls, self.host, self.windows)
 
     @cached_property
     def replay(self) -> Replay:
@@ -96,12 +94,13 @@ def facts_of(trace: Trace) -> Facts:
     calls = launches(trace, work)
     host = host_events(trace, work, calls)
     windows = steps(trace, work, calls)
+    built = build(trace, work, calls, host, windows)
     if len(work):
-        pieces = idle_pieces(trace, work, calls, host, windows)
+        pieces = idle_pieces(trace, work, calls, host, windows, bound_by_launch(built))
         times = step_times(work, pieces, windows)
     elif _lost_gpu_work(trace, calls):
         times, pieces = unobserved_step_times(windows)
     else:
         times, pieces = cpu_step_times(host, windows)
     windows = with_exclusions(windows, times, trace, calls)
-    return Facts(trace, work, calls, host, windows, times, pieces)
+    return Facts(trace, work, calls, host, windows, times, pieces, built)

@@ -70,20 +70,24 @@ class _Gaps:
     launch_end: Int64s
     thread: Int32s
     has_launch: Bools
+    by_launch: Bools
 
     @property
     def waited_for_launch(self) -> Bools:
         """Whether the launching call held up the operation."""
-        began_inside = self.has_launch & (self.launch > self.start)
+        began_inside = self.has_launch & (self.by_launch | (self.launch > self.start))
         still_open = self.has_launch & (self.launch_end >= self.end)
         return began_inside | still_open
 
 
 def idle_pieces(
-    trace: Trace, work: GpuWork, calls: Launches, host: Host, windows: Windows
+    trace: Trace, work: GpuWork, calls: Launches, host: Host, windows: Windows, by_launch: Bools
 ) -> Pieces:
-    """All idle time inside the windows, each nanosecond with one Cause."""
-    gaps = _gaps(trace, work, calls, windows)
+    """All idle time inside the windows, each nanosecond with one Cause.
+
+    `by_launch` says of each operation whether its launch set its start (graph.binding).
+    """
+    gaps = _gaps(trace, work, calls, windows, by_launch)
     threads = np.unique(gaps.thread[gaps.has_launch]).tolist()
     lines = {thread: timeline(host, thread) for thread in threads}
     groups = chains(host, threads)
@@ -95,7 +99,9 @@ def idle_pieces(
     return _inside(pieces.cut(windows.edges), windows)
 
 
-def _gaps(trace: Trace, work: GpuWork, calls: Launches, windows: Windows) -> _Gaps:
+def _gaps(
+    trace: Trace, work: GpuWork, calls: Launches, windows: Windows, by_launch: Bools
+) -> _Gaps:
     first, last = int(windows.start[0]), int(windows.end[-1])
     horizon = max([last, *work.end[-1:].tolist()])
     idle = work.busy.complement(first, horizon)
@@ -113,6 +119,7 @@ def _gaps(trace: Trace, work: GpuWork, calls: Launches, windows: Windows) -> _Ga
         launch_end=np.where(has_launch, launch_end, 0),
         thread=np.where(has_launch, trace.lane[call], -1).astype(np.int32),
         has_launch=has_launch,
+        by_launch=known & np.append(by_launch, False)[op],
     )
 
 
@@ -160,7 +167,7 @@ def relabelled(pieces: Pieces, line: Timeline, thread: int, *, foreign: bool = F
 def _device_pieces(calls: Launches, gaps: _Gaps) -> Pieces:
     """What of each gap is left when the launch has been made."""
     waited = gaps.waited_for_launch
-    start = np.where(waited, np.minimum(gaps.launch_end, gaps.end), gaps.start)
+    start = np.where(waited, np.clip(gaps.launch_end, gaps.start, gaps.end), gaps.start)
     late = np.where(waited, np.minimum(start + _LATE_START_NS, gaps.end), gaps.end)
     cause = np.where(waited, CODE[Cause.LAUNCH], _queued_cause(calls, gaps)).astype(np.int8)
     in_time = replace(same(start, late, Cause.UNKNOWN, gaps.thread), cause=cause)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
+from perfkit.analyzers.graph.binding import bindings
 from perfkit.analyzers.graph.model import Edge, Graph, Point
 from perfkit.analyzers.graph.replay import replay, schedule
 from perfkit.model.diagnosis import Replay
@@ -89,7 +90,7 @@ def _rest_on_path(graph: Graph) -> int:
     """Residuals on the path of dependencies that sets the length."""
     if not len(graph):
         return 0
-    before = _binding(graph).tolist()
+    before = bindings(graph)[0].tolist()
     rest = graph.rest.tolist()
     at = int(np.argmax(graph.time + graph.dur))
     total = 0
@@ -97,15 +98,3 @@ def _rest_on_path(graph: Graph) -> int:
         total += rest[at]
         at = before[at]
     return total
-
-
-def _binding(graph: Graph) -> Int64s:
-    """For each point the one that it waited for last, -1 without one."""
-    end, edges = graph.time + graph.dur, graph.edges
-    found = graph.prev.copy()
-    best = np.where(found >= 0, end[found] + graph.lag, np.iinfo(np.int64).min)
-    bound = end[edges.source] + edges.lag
-    order = np.argsort(bound, kind="stable")
-    later = order[bound[order] > best[edges.target[order]]]
-    found[edges.target[later]] = edges.source[later]  # the last one written is the latest
-    return found
