@@ -118,7 +118,7 @@ def _permissions() -> Sight:
     try:
         text = _DRIVER_PARAMETERS.read_text()
     except OSError:
-        return _blind("The NVIDIA driver tells no parameters here: nothing to allow without it.")
+        return _blind("Without an NVIDIA driver there are no counters to allow.")
     if re.search(r"^RmProfilingAdminOnly:\s*0", text, re.MULTILINE):
         return Sight(collector="", active=True, sees=["performance counters for every user"])
     return _blind(

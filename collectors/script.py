@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.machinery
 import importlib.util
+import os
 import runpy
+import shlex
 import sys
 import types
 from collections.abc import Callable, Sequence
@@ -13,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from perfkit.collectors.guard import attempt
-from perfkit.collectors.session import Options, begin_session, current
+from perfkit.collectors.session import Options, Session, begin_session, current
 
 
 def run_script(
@@ -21,8 +23,8 @@ def run_script(
 ) -> int:
     """Run a script (or, as `python -m`, a module); its exit status, and its traceback as ever.
 
-    The session starts when the script imports torch; without options there is none.
-    KeyboardInterrupt comes out.
+    The session starts when the script imports torch; without options there is none. At the end
+    it is said on stderr where the Capture lies. KeyboardInterrupt comes out.
     """
     if options is not None:
         sys.meta_path.insert(0, _AfterImport("torch", lambda: begin_session(options)))
@@ -44,7 +46,18 @@ def _finish(status: int, ended: Any) -> int:
     session = current()
     if session is not None:
         attempt("Stopping", session.stop, ended or ("finished" if status == 0 else "exception"))
+        attempt("Saying where it is", _say_where, session)
     return status
+
+
+def _say_where(session: Session) -> None:
+    """On one rank only."""
+    if session.rank == 0:
+        shown = os.path.relpath(session.root)
+        where = shown if not shown.startswith(os.pardir) else str(session.root)
+        print(  # noqa: T201
+            f"perfkit: recorded; see it with: perfkit analyze {shlex.quote(where)}", file=sys.stderr
+        )
 
 
 def _status(leaving: SystemExit) -> int:

@@ -101,6 +101,16 @@ class Session:
         self._tell()
         atexit.register(self.stop)
 
+    @property
+    def rank(self) -> int:
+        """This process's, of a session that has started."""
+        return self._folder.facts.rank
+
+    @property
+    def root(self) -> Path:
+        """The Capture, of a session that has started."""
+        return self._folder.root
+
     def begin(self, marker: Marker) -> None:
         """A step begins here, where the run has shown none yet; on the training thread."""
         if self.active and _STRENGTH[marker] > self._strength:

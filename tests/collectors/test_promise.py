@@ -43,7 +43,9 @@ def test_losses_are_the_same_bit_for_bit(tmp_path: Path, loop: str, plain: str) 
 def test_losses_are_the_same_under_perfkit_run(tmp_path: Path, plain: str) -> None:
     (tmp_path / "train.py").write_text(BODY + LOOP + SHOW)
     command = [sys.executable, "-m", "perfkit", "run", "-o", "capture", "train.py"]
-    assert start(command, tmp_path, True, {}).stdout == plain
+    result = start(command, tmp_path, True, {})
+    assert result.stdout == plain
+    assert "perfkit: recorded; see it with: perfkit analyze capture\n" in result.stderr
     assert step_count(tmp_path / "capture") == 39  # the first has no known begin
     assert rank_file(tmp_path / "capture").step_marker == "optimizer"
 
