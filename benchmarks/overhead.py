@@ -1,11 +1,16 @@
-"""What perfkit costs a training run: step-time ratios, alternating in one process.
+"""What perfkit costs a training run: step times with it against without, alternating.
 
     python benchmarks/overhead.py
 
 `always-on` compares a loop with perfkit between its profiled windows to the plain loop; `profiled`
 compares steps inside a perfkit window to steps inside a torch.profiler window with the same
-options. Each ratio is the median over rounds of the ratio of median step times of two
-neighbouring blocks, with the quartiles over rounds.
+options. The first 300 steps of each always-on block are left out: of a loader's first 200 batches
+each is timed in full, and what a run keeps to is the pace after them. Windows that slow steps
+would open are off.
+
+Two numbers a row, each the median over rounds with the quartiles: the ratio of median step times
+(wall clock) of two neighbouring blocks, and the difference of their median processor times of the
+training thread in microseconds a step, which other work on the machine disturbs less.
 """
 
 from __future__ import annotations
@@ -15,16 +20,30 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.profiler import ProfilerActivity, profile, schedule
 
 import perfkit
 
-SIZES = {"1 ms": (64, 256, 2), "5 ms": (128, 512, 4), "25 ms": (256, 1024, 4)}
+SIZES = {
+    "1 ms": (64, 256, 2),
+    "5 ms": (128, 512, 4),
+    "25 ms": (256, 1024, 4),
+}
 """Batch, width and depth of a multi-layer perceptron, named by its rough step time."""
+SKIPPED = 300
+WARMUP = 5
+
+
+class Times(NamedTuple):
+    """Median wall and processor time of a block's steps, in seconds."""
+
+    wall: float
+    cpu: float
 
 
 class Training:
@@ -47,59 +66,74 @@ class Training:
                 if count == 0:
                     return
 
-    def steps(self, batches: Iterable[Any], after: Callable[[], None]) -> list[float]:
-        """Train on the batches; seconds of each step, data and `after` included."""
-        times = []
-        last = time.perf_counter()
+    def steps(self, batches: Iterable[Any], after: Callable[[], None], skipped: int) -> Times:
+        """Train on the batches; a step's times include its data and `after`."""
+        wall, cpu = [time.perf_counter()], [time.thread_time()]
         for (batch,) in batches:
             self._optimizer.zero_grad()
             self._net(batch).square().mean().backward()
             self._optimizer.step()
             after()
-            now = time.perf_counter()
-            times.append(now - last)
-            last = now
-        return times[2:]
+            wall.append(time.perf_counter())
+            cpu.append(time.thread_time())
+        return Times(_median_step(wall[skipped:]), _median_step(cpu[skipped:]))
 
 
-def plain(training: Training, count: int) -> list[float]:
+def _median_step(marks: list[float]) -> float:
+    return statistics.median(b - a for a, b in pairwise(marks))
+
+
+def nothing() -> None:
+    """What a plain loop does after a step."""
+
+
+def plain(training: Training, count: int) -> Times:
     """The loop as it is."""
-    return training.steps(training.batches(count), lambda: None)
+    return training.steps(training.batches(count), nothing, WARMUP)
 
 
-def always_on(training: Training, count: int) -> list[float]:
-    """The loop between profiled windows."""
-    with tempfile.TemporaryDirectory() as folder, perfkit.profile(folder, repeat=0) as p:
-        return training.steps(p.steps(training.batches(count)), lambda: None)
+def always_on(training: Training, count: int) -> Times:
+    """The loop between profiled windows, at its steady pace."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        perfkit.profile(folder, repeat=0, watch=False) as p,
+    ):
+        return training.steps(p.steps(training.batches(count + SKIPPED)), nothing, SKIPPED)
 
 
-def torch_window(training: Training, count: int) -> list[float]:
+def torch_window(training: Training, count: int) -> Times:
     """Steps inside a torch.profiler window."""
     plan = schedule(wait=0, warmup=2, active=count + 10)
     with profile(activities=[ProfilerActivity.CPU], schedule=plan) as p:
-        return training.steps(training.batches(count), p.step)
+        return training.steps(training.batches(count), p.step, WARMUP)
 
 
-def perfkit_window(training: Training, count: int) -> list[float]:
+def perfkit_window(training: Training, count: int) -> Times:
     """Steps inside a perfkit window."""
     with (
         tempfile.TemporaryDirectory() as folder,
         perfkit.profile(Path(folder), wait=0, warmup=2, active=count + 10) as p,
     ):
-        return training.steps(p.steps(training.batches(count)), lambda: None)
+        return training.steps(p.steps(training.batches(count)), nothing, WARMUP)
 
 
-def ratios(
-    training: Training, count: int, rounds: int, ours: Callable[..., list[float]],
-    theirs: Callable[..., list[float]],
-) -> list[float]:  # fmt: skip
-    """Ratio of median step times, ours to theirs, a round each; who goes first alternates."""
-    found = []
+Run = Callable[[Training, int], Times]
+
+
+def compare(training: Training, count: int, rounds: int, ours: Run, theirs: Run) -> str:
+    """Ratio and added microseconds, ours to theirs, a round each; who goes first alternates."""
+    ratios, added_us = [], []
     for number in range(rounds + 1):
         order = (ours, theirs) if number % 2 else (theirs, ours)
-        medians = {run: statistics.median(run(training, count)) for run in order}
-        found.append(medians[ours] / medians[theirs])
-    return found[1:]  # the first warms up
+        times = {run: run(training, count) for run in order}
+        ratios.append(times[ours].wall / times[theirs].wall)
+        added_us.append((times[ours].cpu - times[theirs].cpu) * 1e6)
+    return f"{_quartiles(ratios[1:], 3)}   {_quartiles(added_us[1:], 1)} us"  # the first warms up
+
+
+def _quartiles(found: list[float], digits: int) -> str:
+    low, middle, high = (f"{v:.{digits}f}" for v in statistics.quantiles(found, n=4))
+    return f"{middle} ({low} to {high})"
 
 
 def main() -> None:
@@ -107,25 +141,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--rounds", type=int, default=30)
-    parser.add_argument("--seconds", type=float, default=0.6, help="of a block")
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--seconds", type=float, default=1.0, help="of a block, at least 50 steps")
+    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
     options = parser.parse_args()
     torch.set_num_threads(1)
-    for name, size in SIZES.items():
-        training = Training(*size)
-        step = statistics.median(plain(training, 50))
-        count = max(int(options.seconds / step), 20)
+    for name in options.sizes:
+        training = Training(*SIZES[name])
+        step = plain(training, 50).wall
+        count = max(int(options.seconds / step), 50)
         for mode, ours, theirs in (
             ("always-on / plain", always_on, plain),
             ("profiled / torch.profiler", perfkit_window, torch_window),
         ):
-            found = ratios(training, count, options.rounds, ours, theirs)
-            low, middle, high = statistics.quantiles(found, n=4)
-            print(
-                f"{name:>6} model ({step * 1e3:5.2f} ms a step)  {mode:26}"
-                f" {middle:.3f}  ({low:.3f} to {high:.3f}, {len(found)} rounds)",
-                flush=True,
-            )
+            row = compare(training, count, options.rounds, ours, theirs)
+            print(f"{name:>6} model ({step * 1e3:5.2f} ms a step)  {mode:26} {row}", flush=True)
 
 
 if __name__ == "__main__":
