@@ -4,8 +4,8 @@
 
 Simulated runs have a fault at several doses, two faults, or a damaged trace, and the simulator's
 truth beside them, which says what each fix would have given. Recorded runs are real programs
-with a fault and repaired. Simpler methods are scored on the same runs. It takes about ten minutes
-on two cores, --quick about one.
+with a fault and repaired. Simpler methods are scored on the same runs. It takes about eight minutes
+of processor time, --quick about one and a half.
 """
 
 from __future__ import annotations

@@ -30,6 +30,10 @@ program again with each fix, which is the truth for what-ifs. **Recorded** runs 
 are real programs on a CPU, with a fault and repaired (`sample_traces/recorded`). **Public traces**
 ({public}) are of real GPUs and have no known cause: of them only the unknown share is scored.
 
+The simulator and the replay share assumptions, such as queues that are worked off in order, and the
+replay was developed with the simulator at hand: errors of nearly nothing here say that the replay
+does what it means to, not that a real GPU obeys. Nobody has yet measured fixes on one.
+
 "The step" is the same on both sides: the recording from its first step's mark to the end of its
 GPU work, divided by its steps. perfkit left {left_out} of {steps} simulated steps out of its means.
 "On steady steps" compares the share of the step that perfkit says is saved with the simulator's
