@@ -61,6 +61,7 @@ def build(trace: Trace, work: GpuWork, calls: Launches, host: Host, windows: Win
     held = _held(trace, work, calls, host, points, queue) if len(work) else []
     edges = _joined([
         threads.thread_edges(*mark[1:5]),
+        threads.driver_edges(trace, points, rows),
         loader.batch_edges(points, mark[5]),
         *(_gpu_edges(trace, work, calls, points, queue) if len(work) else []),
         *(w.edges for w in held),

@@ -50,6 +50,8 @@ class Edge(IntEnum):
     """One thread waits for another: forward for backward, and back."""
     DATA = 7
     """A batch that was late comes at the pace of the loader."""
+    DRIVER = 8
+    """Calls of two threads overlap: the driver lets one through after the other."""
 
 
 RECORDED = (Edge.LAUNCH, Edge.SYNC, Edge.COPY)

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from perfkit.analyzers.graph.model import Edge, Edges
+from perfkit.analyzers.graph.points import Points
 from perfkit.analyzers.graph.streams import edges
 from perfkit.analyzers.host import Host
 from perfkit.analyzers.intervals import Intervals, spans, union
-from perfkit.model.trace import Int64s
+from perfkit.model.trace import Int64s, Trace
 
 _SHORTEST_NS = 100_000
 """A thread that waits for another does nothing for longer than this."""
@@ -53,6 +54,16 @@ def handovers(host: Host, main: int, threads: list[int]) -> Handovers:
         np.full(sum(len(s) for s, _, _ in found), main),
         np.concatenate([np.empty(0, np.int64), *(np.full(len(s), t) for s, _, t in found)]),
     )
+
+
+def driver_edges(trace: Trace, points: Points, rows: Int64s) -> Edges:
+    """Between the ends of calls of two threads that overlapped: the driver has one lock."""
+    start, end = spans(trace, rows)
+    order = np.argsort(end, kind="stable")
+    first, second = order[:-1], order[1:]
+    overlap = (trace.lane[rows[first]] != trace.lane[rows[second]]) & (start[second] < end[first])
+    first, second = rows[first[overlap]], rows[second[overlap]]
+    return edges(points.end[first], points.end[second], 0, Edge.DRIVER)
 
 
 def _open_at(busy: Intervals, times: Int64s) -> Int64s:

@@ -176,3 +176,20 @@ def test_a_graph_is_the_same_wherever_its_time_begins() -> None:
     other = build(moved.trace, moved.work, moved.calls, moved.host, moved.windows).graph
     assert (other.time - 3_000_000_000 == facts.built.graph.time).all()
     assert (other.lag == facts.built.graph.lag).all()
+
+
+def _call(thread: int, start: float, dur: float, corr: int) -> list[dict[str, object]]:
+    """A launch on a thread and its kernel on a stream of its own."""
+    place = {"ph": "X", "cat": "cuda_runtime", "name": "cudaLaunchKernel", "pid": 9, "tid": thread}
+    kernel = {"ph": "X", "cat": "kernel", "name": "gemm", "pid": 0, "tid": thread}
+    where = {"correlation": corr, "stream": thread, "device": 0}
+    return [
+        {**place, "ts": start, "dur": dur, "args": {"correlation": corr}},
+        {**kernel, "ts": start + dur + 10, "dur": 50.0, "args": where},
+    ]
+
+
+def test_calls_of_two_threads_that_overlap_go_through_one_after_the_other() -> None:
+    events = [*_call(1, 100.0, 30.0, 5), *_call(2, 110.0, 25.0, 6), *_call(1, 300.0, 5.0, 7)]
+    edges = facts_of(trace_of(events)).built.graph.edges  # type: ignore[arg-type]
+    assert (edges.kind == Edge.DRIVER).sum() == 1
