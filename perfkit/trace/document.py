@@ -13,7 +13,7 @@ from perfkit.errors import PerfkitError
 from perfkit.model.trace import Device, TraceInfo
 from perfkit.trace.events import EVENT_BOUNDARY, UNREADABLE, clean
 
-BLOCK_BYTES = 1 << 19  # a block's records stay in the processor's cache
+BLOCK_BYTES = 1 << 20  # larger ones leave the processor's cache, smaller ones cost more calls
 _LAST_BYTES = 64 << 10  # the end of the list is searched for here, so it stays small
 _LARGEST_HEADER = 64 << 20
 _LIST_START = re.compile(rb'"traceEvents"\s*:\s*\[')

@@ -23,9 +23,15 @@ from typing import IO
 from perfkit.trace.columns import BlockColumns
 from perfkit.trace.regular import forget, read_columns
 
-_ALONE_BLOCKS = 64  # below this much text a child's start costs more than it saves
+_ALONE_BLOCKS = 32  # below this much text a child's start costs more than it saves
 _MOST_HELPERS = 3
-_IN_FLIGHT = 8  # at the end a child works on what it was given while this process waits
+_IN_FLIGHT = 4  # at the end a child works on what it was given while this process waits
+_ENVIRONMENT = {
+    "OPENBLAS_NUM_THREADS": "1",  # its threads only get in the way
+    # glibc keeps the memory of a block for the next one, as fresh pages cost much.
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(256 << 20),
+}
 _LENGTH = struct.Struct("<Q")
 _CHILD = "import sys; sys.path[:] = {path!r}; from perfkit.trace.helpers import serve; serve()"
 
@@ -98,7 +104,7 @@ class _Helper:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # its threads only get in the way
+            env=os.environ | _ENVIRONMENT,
         )
         self._waiting: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._sent: deque[tuple[int, bytes]] = deque()  # both threads change it
