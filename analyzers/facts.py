@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from perfkit.analyzers.breakdown import StepTimes, step_times
+from perfkit.analyzers.clock import clock_shift, shifted
 from perfkit.analyzers.cpu import cpu_step_times, unobserved_step_times
 from perfkit.analyzers.exclusion import with_exclusions
 from perfkit.analyzers.gpu import GpuWork, gpu_work
@@ -39,6 +40,8 @@ class Facts:
     pieces: Pieces
     built: Built
     """The dependency graph."""
+    clock_shift_ns: int
+    """By how much the GPU's times in `trace` are later than in the file."""
 
     @property
     def counted(self) -> Int64s:
@@ -90,8 +93,7 @@ def _lost_gpu_work(trace: Trace, calls: Launches) -> bool:
 
 def facts_of(trace: Trace) -> Facts:
     """Analyze one rank's trace."""
-    work = gpu_work(trace)
-    calls = launches(trace, work)
+    trace, work, calls, shift = _launched(trace)
     host = host_events(trace, work, calls)
     windows = steps(trace, work, calls)
     built = build(trace, work, calls, host, windows)
@@ -103,4 +105,16 @@ def facts_of(trace: Trace) -> Facts:
     else:
         times, pieces = cpu_step_times(host, windows)
     windows = with_exclusions(windows, times, trace, calls)
-    return Facts(trace, work, calls, host, windows, times, pieces, built)
+    return Facts(trace, work, calls, host, windows, times, pieces, built, shift)
+
+
+def _launched(trace: Trace) -> tuple[Trace, GpuWork, Launches, int]:
+    """The trace on one clock, its GPU work, the launches, and the shift of the GPU's clock."""
+    work = gpu_work(trace)
+    calls = launches(trace, work)
+    shift = clock_shift(trace, work, calls)
+    if not shift:
+        return trace, work, calls, 0
+    trace = shifted(trace, shift)
+    work = gpu_work(trace)
+    return trace, work, launches(trace, work), shift

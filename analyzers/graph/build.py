@@ -19,7 +19,6 @@ from perfkit.model.trace import Int64s, Trace
 
 _PASSES = 8
 _RANKS = 4
-_USUAL_SHIFT = 99.9  # percentile of kernels that seem to start too early
 
 
 @dataclass(frozen=True)
@@ -53,8 +52,7 @@ def build(trace: Trace, work: GpuWork, calls: Launches, host: Host, windows: Win
         np.full(len(borders), main), given.waiting, given.working, given.working, given.waiting,
         np.full(len(batches), main),
     )).astype(np.int32)  # fmt: skip
-    shift = _clock_shift(trace, work, calls)
-    points = points_of(trace, work, rows, marks, lanes, shift)
+    points = points_of(trace, work, rows, marks, lanes)
     mark = np.split(points.mark, np.cumsum((len(borders), *(4 * [len(given)]))))
     queue = streams.queue_of(trace, work, calls)
     gap = streams.stream_gap(trace, work, calls, queue)
@@ -68,7 +66,7 @@ def build(trace: Trace, work: GpuWork, calls: Launches, host: Host, windows: Win
     ])  # fmt: skip
     lag = _lags(points, gap, held, edges)
     lag[mark[5][1:]] = _before_waits(points, mark[5], batches.start)[1:]
-    made, order = _sorted(points, lag, edges, shift)
+    made, order = _sorted(points, lag, edges)
     made = _with_staging(made, order[points.operation[_staged(calls, host)]])
     return Built(
         graph=made,
@@ -103,13 +101,6 @@ def _gpu_edges(
     ]
 
 
-def _clock_shift(trace: Trace, work: GpuWork, calls: Launches) -> int:
-    """Nanoseconds by which the GPU's clock is early: hardly an operation precedes its launch."""
-    known = calls.call >= 0
-    early = trace.ts[calls.call[known]] - work.start[known]
-    return max(int(np.percentile(early, _USUAL_SHIFT)), 0) if len(early) else 0
-
-
 def _joined(parts: list[Edges]) -> Edges:
     names = ("source", "target", "lag", "kind")
     return Edges(*(np.concatenate([getattr(p, name) for p in parts]) for name in names))
@@ -133,7 +124,7 @@ def _before_waits(points: Points, arrivals: Int64s, start: Int64s) -> Int64s:
     return np.asarray(np.maximum(start - points.time[points.prev[arrivals]], 0))
 
 
-def _sorted(points: Points, lag: Int64s, edges: Edges, shift: int) -> tuple[Graph, Int64s]:
+def _sorted(points: Points, lag: Int64s, edges: Edges) -> tuple[Graph, Int64s]:
     """The graph in topological order, and the new position of each point."""
     key, raised = _keys(points, edges)
     order = np.argsort(key, kind="stable")
@@ -144,7 +135,7 @@ def _sorted(points: Points, lag: Int64s, edges: Edges, shift: int) -> tuple[Grap
     room = points.time[order][target] - end[source]
     fits = (source < target) & (room >= 0)
     recorded = np.isin(edges.kind, RECORDED)
-    repairs = Repairs(shift, int((recorded & ~fits).sum()), int(recorded.sum()), raised)
+    repairs = Repairs(int((recorded & ~fits).sum()), int(recorded.sum()), raised)
     kept = Edges(source, target, np.minimum(edges.lag, room), edges.kind).take(fits)
     prev = points.prev[order]
     prev = np.where(prev >= 0, place[prev], -1)

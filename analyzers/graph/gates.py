@@ -37,7 +37,7 @@ def replay_fidelity(facts: Facts) -> Replay:
         start_error=float(start.mean()) / max(step, 1) if len(start) else 0.0,
         residual_share=_rest_on_path(graph) / length,
         violation_share=graph.repairs.violations / max(graph.repairs.recorded_edges, 1),
-        clock_shift_us=graph.repairs.clock_shift_ns / 1000,
+        clock_shift_us=facts.clock_shift_ns / 1000,
         reordered=graph.repairs.reordered,
         queue_depth=built.queue_depth,
         failed=[],

@@ -77,9 +77,8 @@ class Edges:
 
 @dataclass(frozen=True)
 class Repairs:
-    """What of the recorded times contradicted the graph, in counts; the shift in nanoseconds."""
+    """What of the recorded times contradicted the graph, in counts."""
 
-    clock_shift_ns: int
     violations: int
     """Recorded edges whose source ended after their target began: left out."""
     recorded_edges: int

@@ -49,13 +49,13 @@ def calls_of(host: Host, calls: Launches) -> Int64s:
 
 
 def points_of(
-    trace: Trace, work: GpuWork, rows: Int64s, marks: Int64s, mark_lane: Int32s, shift: int
+    trace: Trace, work: GpuWork, rows: Int64s, marks: Int64s, mark_lane: Int32s
 ) -> Points:
-    """Points of calls `rows`, of marks (times and lanes), and of operations, moved by `shift`."""
+    """Points of calls `rows`, of marks (times and lanes), and of operations."""
     begin, finish = spans(trace, rows)
     calls, nth = len(rows), np.arange(len(rows))
     none = np.full(len(marks), -1, dtype=np.int64)
-    time = np.concatenate((begin, finish, marks, work.start + shift))
+    time = np.concatenate((begin, finish, marks, work.start))
     lane = np.concatenate((trace.lane[rows], trace.lane[rows], mark_lane, trace.lane[work.rows]))
     kind = np.repeat(
         np.array((Point.START, Point.END, Point.MARK, Point.OPERATION), dtype=np.int8),

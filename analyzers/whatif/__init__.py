@@ -105,7 +105,7 @@ def gain_of(steps: Stretch, fixes: list[Fix]) -> Gain:
         bound=bound,
         expected=expected,
         low=expected - error,
-        high=min(expected + error, bound),
+        high=min(expected + error, bound + OF_STEP * steps.mean_us),
     )
 
 

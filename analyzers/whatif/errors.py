@@ -1,6 +1,9 @@
-"""How far predictions of each fix have been off, as shares of the predicted gain.
+"""How far a prediction of each fix may be off, as shares of the predicted gain.
 
-Half-widths that held nine times in ten against the runs that `benchmarks/accuracy.py` scores.
+On simulated runs predictions are closer (docs/accuracy.md), but the simulator shares the replay's
+physics, and the recorded pairs were off by a tenth. So no half-width is below what either showed,
+and those of fixes that change what runs on the GPU are as wide as published errors of such models
+(Daydream, ATC'20: 7 to 13 %, 16 % for communication), or wider where the code to come is unknown.
 """
 
 from __future__ import annotations

@@ -160,7 +160,8 @@ def _cuda_graphs(edit: Edit, _: float, __: str) -> None:
     edit.shorten([Cause.LAUNCH, Cause.DISPATCH], keep)
     edit.shorten([Cause.PYTHON], keep, None if edit.optimistic else near)
     points = edit.part.operation
-    edit.lag[points] = np.minimum(edit.lag[points], _GRAPH_GAP_NS)
+    gap = 0 if edit.optimistic else _GRAPH_GAP_NS
+    edit.lag[points] = np.minimum(edit.lag[points], gap)
 
 
 def _fusion(edit: Edit, _: float, __: str) -> None:
