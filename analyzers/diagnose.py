@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -29,8 +29,10 @@ from perfkit.model.diagnosis import (
     Steps,
 )
 from perfkit.model.trace import Int64s, Trace
-from perfkit.trace.capture import Capture
 from perfkit.version import __version__
+
+if TYPE_CHECKING:
+    from perfkit.trace.capture import Capture
 
 
 def diagnose(trace: Trace, capture: Capture | None = None) -> Diagnosis:

@@ -68,7 +68,8 @@ def overhead_text(steps: RunSteps) -> str:
 def _input_line(run: RunFacts) -> str:
     loader = max(run.loaders, key=lambda found: found.wait_share or 0.0, default=None)
     waits = run.steps.unprofiled.data_share if run.steps and run.steps.unprofiled else None
-    said = [f"{share(waits)} of a step waited"] if waits is not None else []
+    unseen = loader is None and not waits  # a loader of the user's own, whose waits nobody marked
+    said = [] if waits is None or unseen else [f"{share(waits)} of a step waited"]
     said += _loader_words(loader) if loader is not None else []
     return f"Input: {'; '.join(said)}." if said else ""
 
