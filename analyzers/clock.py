@@ -10,7 +10,7 @@ from perfkit.analyzers.gpu import GpuWork
 from perfkit.analyzers.launches import Launches
 from perfkit.model.trace import Kind, Trace
 
-_FEWEST_EARLY = 0.002  # of the operations: fewer are odd records, and no clock
+_FEWEST_EARLY, _LEAST_SHARE_EARLY = 3, 0.002  # fewer are odd records, and no clock
 _MOST_EARLY = 99.9  # percentile
 _LEAST_LATENCY_NS = 4_000  # from the start of a launch to the start on an idle GPU
 
@@ -22,7 +22,7 @@ def clock_shift(trace: Trace, work: GpuWork, calls: Launches) -> int:
     """
     known = calls.call >= 0
     early = trace.ts[calls.call[known]] - work.start[known]
-    if not len(early) or (early > 0).mean() < _FEWEST_EARLY:
+    if np.count_nonzero(early > 0) < max(_FEWEST_EARLY, _LEAST_SHARE_EARLY * len(early)):
         return 0
     return int(np.percentile(early, _MOST_EARLY)) + _LEAST_LATENCY_NS
 

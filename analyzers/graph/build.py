@@ -25,17 +25,14 @@ _RANKS = 4
 class Built:
     """A graph, and the points that its maker knows by other names.
 
-    `operation` is the point of each GPU operation; `end` that of each trace row's return, -1
-    where the row is no call of the graph; `border` those of the windows' starts, then of the last
-    window's end; `waits` the points where a wait for data ends. `queue_depth` is how many
-    operations fit into the launch queue, None where the trace does not show it.
+    `operation` is the point of each GPU operation; `border` those of the windows' starts, then of
+    the last window's end. `queue_depth` is how many operations fit into the launch queue, None
+    where the trace does not show it.
     """
 
     graph: Graph
     operation: Int64s
-    end: Int64s
     border: Int64s
-    waits: Int64s
     queue_depth: int | None
 
 
@@ -71,9 +68,7 @@ def build(trace: Trace, work: GpuWork, calls: Launches, host: Host, windows: Win
     return Built(
         graph=made,
         operation=order[points.operation],
-        end=np.where(points.end >= 0, order[np.maximum(points.end, 0)], -1),
         border=order[mark[0]],
-        waits=order[mark[5]],
         queue_depth=next((w.depth for w in held if w.depth), None),
     )
 
