@@ -34,10 +34,13 @@ format: .venv/.ready ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: .venv/.ready ## Write docs/rules from the rules
+	$(BIN)/python -m docs.make_rules
+
 bench: .venv/.ready ## Time a 500 MB trace (see benchmarks/README.md for the rest)
 	$(BIN)/python benchmarks/scaling.py
 
 clean: ## Remove the environment and what demo made
 	rm -rf .venv demo build *.egg-info
 
-.PHONY: help setup demo test lint format bench clean
+.PHONY: help setup demo test lint format docs bench clean

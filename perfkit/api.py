@@ -7,7 +7,8 @@ from os import PathLike, fspath
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from perfkit.model.diagnosis import Diagnosis, WhatIf
+    from perfkit.model.diagnosis import Audience, Diagnosis, WhatIf
+    from perfkit.model.settings import Settings
     from perfkit.model.trace import Trace
     from perfkit.trace.capture import Capture
     from perfkit.trace.source import Progress
@@ -19,6 +20,8 @@ def analyze(
     progress: Progress | None = None,
     rules: Sequence[str] | None = None,
     ignore: Sequence[str] = (),
+    audience: Audience | None = None,
+    settings: Settings | None = None,
     rank: int | None = None,
     window: int | None = None,
     fixes: Sequence[str] = (),
@@ -28,8 +31,10 @@ def analyze(
     `path` is a PyTorch Profiler trace (JSON or JSON.gz), on disk or at any fsspec URL, or a
     Capture, the folder that a recorded run has left. Of a Capture, `rank` chooses the rank (else
     the lowest with a profiled window) and `window` the profiled window, counted from 1 (else the
-    one with the most steps). `rules` limits the advice to these codes, `ignore` leaves codes out.
-    With `fixes` the what-if is of these, see `whatif`, and not of all that return something.
+    one with the most steps). `rules` limits the advice to these codes, `ignore` leaves codes out,
+    `audience` ("researcher" or "infrastructure") keeps what this one can act on, and `settings` are
+    a project's own (`perfkit.model.settings`). With `fixes` the what-if is of these, see `whatif`,
+    and not of all that return something.
     Raises `perfkit.PerfkitError`, one sentence with the remedy, when there is nothing usable to
     read, or a code or fix is unknown.
     """
@@ -39,7 +44,9 @@ def analyze(
 
     fixes_of(fixes)  # a wrong name is said before a long read
     trace, capture = _opened(fspath(path), progress, rank, window)
-    told = advise(diagnose(trace, capture), rules=rules, ignore=ignore)
+    told = advise(
+        diagnose(trace, capture), rules=rules, ignore=ignore, audience=audience, settings=settings
+    )
     return _asked(told, trace, fixes) if fixes else told
 
 

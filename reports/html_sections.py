@@ -158,6 +158,7 @@ def _finding(diagnosis: Diagnosis, finding: Finding) -> Html:
         tag("p", tag("strong", Html("Fix. ")), text(finding.remedy.text, 2000), class_="fix"),
         _snippet(finding),
         _gain(diagnosis, finding),
+        _reasons(finding),
         _where(finding.where),
         class_=f"finding {finding.severity}",
     )
@@ -174,6 +175,7 @@ def _finding_head(finding: Finding) -> Html:
             tag("span", text(finding.severity), class_="badge"),
             tag("span", text(finding.code)),
             tag("span", text(f"confidence {finding.confidence}")),
+            tag("span", text(f"for the {finding.audience}")),
             class_="quiet tags",
         ),
         class_="finding-head",
@@ -195,9 +197,22 @@ def _gain(diagnosis: Diagnosis, finding: Finding) -> Html:
         "p",
         tag("strong", Html("Gain: ")),
         text(f"{gains.gain_text(diagnosis, finding)}."),
-        Html(" Why, and when not: "),
+        Html(" Why: "),
         code(explain),
         class_="quiet",
+    )
+
+
+def _reasons(finding: Finding) -> Html:
+    """When the remedy does not apply, and what it rests on."""
+    if not finding.when_not:
+        return Html("")
+    listed = tag("ul", *(tag("li", code(source)) for source in finding.sources))
+    return tag(
+        "details",
+        tag("summary", Html("When not to, and sources")),
+        tag("p", text(finding.when_not, 2000)),
+        listed if finding.sources else Html(""),
     )
 
 

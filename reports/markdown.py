@@ -102,6 +102,8 @@ def _details(diagnosis: Diagnosis, finding: Finding) -> str:
     lines += [f"- Gain: {gain}; confidence {finding.confidence}"]
     head = _inert(f"{finding.code}: {finding.title}")
     remedy = [f"**Fix.** {escaped(finding.remedy.text, 2000)}", _snippet(finding)]
+    if finding.when_not:
+        remedy.append(f"**When not to.** {escaped(finding.when_not, 2000)}")
     body = "\n\n".join(part for part in ("\n".join(lines), *remedy) if part)
     return f"<details><summary>{head}</summary>\n\n{body}\n\n</details>"
 

@@ -12,7 +12,8 @@ from perfkit.cli.output import progress_bar, refuse_overwriting, write
 from perfkit.errors import PerfkitError
 
 if TYPE_CHECKING:
-    from perfkit.model.diagnosis import Diagnosis
+    from perfkit.model.diagnosis import Audience, Diagnosis
+    from perfkit.model.settings import Settings
 
 _WIDEST = 120
 
@@ -29,6 +30,12 @@ _WIDEST = 120
 @click.option("--gpu-hour-price", type=float, metavar="X", help="Price of an hour of one of them.")
 @click.option("--rule", multiple=True, metavar="CODE", help="Only this advice; repeatable.")
 @click.option("--ignore", multiple=True, metavar="CODE", help="Not this advice; repeatable.")
+@click.option("--all", "everything", is_flag=True, help="Small findings too (below 0.5 % a step).")
+@click.option(
+    "--audience",
+    type=click.Choice(["researcher", "infrastructure"]),
+    help="Only what this one can act on.",
+)
 def analyze(
     path: str,
     html: str | None,
@@ -41,11 +48,14 @@ def analyze(
     gpu_hour_price: float | None,
     rule: tuple[str, ...],
     ignore: tuple[str, ...],
+    everything: bool,
+    audience: Audience | None,
 ) -> None:
     """Say where every step of a trace went and what to do about it.
 
     PATH is a PyTorch Profiler trace (.json or .json.gz), its address (s3://...), or the folder
-    that a run recorded by perfkit has left.
+    that a run recorded by perfkit has left. The table [tool.perfkit] of the nearest
+    pyproject.toml may ignore rules and set their limits.
     """
     from perfkit.api import analyze as run
 
@@ -55,9 +65,17 @@ def analyze(
         raise PerfkitError("--open needs a file to open: add --html report.html.")
     _check_price(gpus, gpu_hour_price)
     refuse_overwriting(path, [target for target in (html, json, markdown) if target])
+    settings = _settings(everything)
     with progress_bar() as progress:
         diagnosis = run(
-            path, progress=progress, rules=rule or None, ignore=ignore, rank=rank, window=window
+            path,
+            progress=progress,
+            rules=rule or None,
+            ignore=ignore,
+            audience=audience,
+            settings=settings,
+            rank=rank,
+            window=window,
         )
     if gpus is not None:
         diagnosis = _with_money(diagnosis, gpus, gpu_hour_price)
@@ -68,6 +86,17 @@ def analyze(
         click.echo(_terminal(diagnosis), nl=False)
     if show and html is not None:
         _open(html)
+
+
+def _settings(everything: bool) -> Settings:
+    from pathlib import Path
+
+    import msgspec
+
+    from perfkit.cli.settings import settings_near
+
+    settings = settings_near(Path.cwd())
+    return msgspec.structs.replace(settings, least_share=0.0) if everything else settings
 
 
 def _check_price(gpus: int | None, price: float | None) -> None:

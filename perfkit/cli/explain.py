@@ -15,8 +15,8 @@ def explain(code: str | None) -> None:
     from perfkit.reports import advice
 
     if code is not None:
-        click.echo(f"{code}: {advice.explain(code)}")
+        click.echo(f"{code}: {advice.page(code).text}")
         return
     widest = max(map(len, advice.codes()))
     for known in advice.codes():
-        click.echo(f"{known:{widest}}  {advice.summary(known)}")
+        click.echo(f"{known:{widest}}  {advice.page(known).summary}")

@@ -16,6 +16,7 @@ SCHEMA = "perfkit.diagnosis/1"
 
 Severity = Literal["critical", "warning", "info"]
 Confidence = Literal["high", "medium", "low"]
+Audience = Literal["researcher", "infrastructure"]
 Marker = Literal["ProfilerStep", "detected", "none"]
 
 
@@ -288,7 +289,11 @@ class Remedy(_Noun, frozen=True, kw_only=True):
 
 
 class Finding(_Noun, frozen=True, kw_only=True):
-    """What a rule says; `cost_us` per step, `cost_share` of the mean step."""
+    """What a rule says; `cost_us` per step, `cost_share` of the mean step.
+
+    `audience` is who can act on it: who writes the training script, or who runs the machines.
+    `when_not` says when the remedy does not apply; `sources` are the addresses it rests on.
+    """
 
     code: str
     name: str
@@ -302,6 +307,9 @@ class Finding(_Noun, frozen=True, kw_only=True):
     gain_us: Gain
     confidence: Confidence
     remedy: Remedy
+    audience: Audience = "researcher"
+    when_not: str = ""
+    sources: list[str] = []
 
 
 class RankRow(_Noun, frozen=True, kw_only=True):

@@ -1,32 +1,62 @@
 """Advice rules: one rule, one file; each turns numbers of a Diagnosis into a Finding.
 
 A rule is a module whose name is its code, whose docstring is its only documentation, and whose
-`check(diagnosis)` returns an Advice or None. Adding a rule is adding its file.
+`check(diagnosis)` returns an Advice or None; `AUDIENCE = "infrastructure"` where not the author of
+the training script can act on it. Adding a rule is adding its file here, or, in a package of one's
+own, an entry point of the group `perfkit.rules`: its name the code, its value the module.
 """
 
 from __future__ import annotations
 
 import difflib
-import inspect
 import pkgutil
 from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
+from typing import cast
 
 import msgspec
 
 from perfkit.errors import PerfkitError
-from perfkit.model.diagnosis import Diagnosis, Finding, Gain, Remedy
-from perfkit.reports.advice._rule import finding
+from perfkit.model.diagnosis import Audience, Diagnosis, Finding, Gain, Remedy
+from perfkit.model.settings import Settings
+from perfkit.reports.page import Page, page_of
+from perfkit.reports.rule import finding
 from perfkit.reports.summary import ranked
 from perfkit.reports.verdict import verdict
+
+ENTRY_POINTS = "perfkit.rules"
 
 
 @cache
 def _rules() -> dict[str, ModuleType]:
     names = sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
-    return {name.replace("_", "-"): import_module(f"{__name__}.{name}") for name in names}
+    own = {name.replace("_", "-"): import_module(f"{__name__}.{name}") for name in names}
+    return own | _added()
+
+
+def _added() -> dict[str, ModuleType]:
+    """The rules that installed packages add; one that cannot be imported says so as a finding."""
+    return {entry.name: _loaded(entry) for entry in entry_points(group=ENTRY_POINTS)}
+
+
+def _loaded(entry: EntryPoint) -> ModuleType:
+    try:
+        return cast("ModuleType", entry.load())
+    except Exception as error:
+        return _broken(entry.name, error)
+
+
+def _broken(code: str, error: Exception) -> ModuleType:
+    rule = ModuleType(code, f"The rule {code} cannot be imported.")
+
+    def check(diagnosis: Diagnosis) -> None:
+        raise error
+
+    rule.__dict__["check"] = check
+    return rule
 
 
 def codes() -> list[str]:
@@ -34,30 +64,33 @@ def codes() -> list[str]:
     return list(_rules())
 
 
-def explain(code: str) -> str:
+def page(code: str) -> Page:
     """The page of a rule; PerfkitError when there is no such rule."""
-    return inspect.getdoc(_known(code)) or ""
-
-
-def summary(code: str) -> str:
-    """The first line of a rule's page."""
-    return explain(code).partition("\n")[0]
+    return page_of(code, _known(code))
 
 
 def advise(
-    diagnosis: Diagnosis, *, rules: Sequence[str] | None = None, ignore: Sequence[str] = ()
+    diagnosis: Diagnosis,
+    *,
+    rules: Sequence[str] | None = None,
+    ignore: Sequence[str] = (),
+    audience: Audience | None = None,
+    settings: Settings | None = None,
 ) -> Diagnosis:
     """The diagnosis with findings, the worst and what pays most first, and the verdict.
 
-    `rules` limits the advice to these codes, `ignore` leaves codes out. A rule that fails becomes
-    a finding that says so.
+    `rules` limits the advice to these codes, `ignore` leaves codes out, `audience` limits it to
+    what this one can act on. A rule that fails becomes a finding that says so.
     """
-    for code in (*(rules or ()), *ignore):
+    wanted = settings or Settings()
+    left_out = {*ignore, *wanted.ignore}
+    for code in (*(rules or ()), *left_out, *wanted.limits):
         _known(code)
-    wanted = [code for code in (rules or codes()) if code not in ignore]
-    found = [f for code in wanted if (f := _checked(code, diagnosis)) is not None]
+    asked = [code for code in (rules or codes()) if code not in left_out]
+    found = [f for code in asked if (f := _checked(code, diagnosis, wanted)) is not None]
     told = msgspec.structs.replace(diagnosis, findings=ranked(found))
-    return msgspec.structs.replace(told, verdict=verdict(told))
+    heard = [f for f in told.findings if audience in (None, f.audience)]
+    return msgspec.structs.replace(told, findings=heard, verdict=verdict(told))
 
 
 def _known(code: str) -> ModuleType:
@@ -69,12 +102,17 @@ def _known(code: str) -> ModuleType:
     return rule
 
 
-def _checked(code: str, diagnosis: Diagnosis) -> Finding | None:
+def _checked(code: str, diagnosis: Diagnosis, settings: Settings) -> Finding | None:
     try:
         advice = _known(code).check(diagnosis)
-        return None if advice is None else finding(diagnosis, code, advice)
+        if advice is None:
+            return None
+        limits = {k.replace("-", "_"): v for k, v in settings.limits.get(code, {}).items()}
+        made = finding(diagnosis, advice, page(code), limits)
     except Exception as error:  # a fault in one rule must not cost the reader the report
         return _failed(code, error)
+    is_told = advice.severity is not None or made.cost_share >= settings.least_share
+    return made if is_told else None
 
 
 def _failed(code: str, error: Exception) -> Finding:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from perfkit.model.diagnosis import Diagnosis, Evidence, Remedy
 from perfkit.model.run_facts import LoaderFacts
-from perfkit.reports.advice._rule import fact
 from perfkit.reports.format import count, plural, share, size, time_us
+from perfkit.reports.rule import fact
 
 _KEEPS_UP = 0.5  # batches are delivered in this part of the time that a step takes for one
 _COMFORTABLY = 0.8

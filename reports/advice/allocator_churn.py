@@ -29,7 +29,8 @@ import math
 
 from perfkit.model.cause import Cause
 from perfkit.model.diagnosis import Diagnosis, Remedy
-from perfkit.reports.advice._rule import (
+from perfkit.reports.format import count, time_us
+from perfkit.reports.rule import (
     Advice,
     Limits,
     fact,
@@ -38,7 +39,6 @@ from perfkit.reports.advice._rule import (
     place_facts,
     places_of,
 )
-from perfkit.reports.format import count, time_us
 
 LIMITS = Limits(warning_share=0.05, critical_share=0.20)  # as for input: XProf's 5 and 20 %
 _INFORM = Limits(warning_share=math.inf, critical_share=math.inf)

@@ -29,8 +29,8 @@ from __future__ import annotations
 from perfkit.model.cause import Cause
 from perfkit.model.diagnosis import Diagnosis, Evidence, Remedy
 from perfkit.model.run_facts import HostFacts, LoaderFacts
-from perfkit.reports.advice._rule import Advice, Limits, fact, idle_us, of_step, share_of_step
 from perfkit.reports.format import count, plural, share
+from perfkit.reports.rule import Advice, Limits, fact, idle_us, of_step, share_of_step
 
 LIMITS = Limits(warning_share=0.05, critical_share=0.20)  # XProf, input pipeline analysis
 _INFORM = Limits(warning_share=2.0, critical_share=2.0)  # of the step: never

@@ -40,7 +40,8 @@ from perfkit.reports.advice._loader import (
     main_loader,
     wait_fact,
 )
-from perfkit.reports.advice._rule import (
+from perfkit.reports.format import time_us
+from perfkit.reports.rule import (
     Advice,
     Limits,
     fact,
@@ -49,7 +50,6 @@ from perfkit.reports.advice._rule import (
     place_facts,
     places_of,
 )
-from perfkit.reports.format import time_us
 
 LIMITS = Limits(warning_share=0.05, critical_share=0.20)  # XProf, input pipeline analysis
 _HANDED_OVER = Limits(warning_share=LIMITS.critical_share, critical_share=math.inf)

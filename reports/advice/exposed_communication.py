@@ -28,8 +28,8 @@ from __future__ import annotations
 import re
 
 from perfkit.model.diagnosis import Collective, Diagnosis, Evidence, Remedy
-from perfkit.reports.advice._rule import Advice, Limits, fact, of_step
 from perfkit.reports.format import count, share, size, time_us
+from perfkit.reports.rule import Advice, Limits, fact, of_step
 
 LIMITS = Limits(warning_share=0.10, critical_share=0.30)  # kineto tb_plugin: 10 %
 _MOST = 3

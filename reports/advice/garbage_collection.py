@@ -28,7 +28,8 @@ from __future__ import annotations
 
 from perfkit.model.cause import Cause
 from perfkit.model.diagnosis import Diagnosis, Evidence, Remedy
-from perfkit.reports.advice._rule import (
+from perfkit.reports.format import count, plural, time_us
+from perfkit.reports.rule import (
     Advice,
     Limits,
     fact,
@@ -37,7 +38,6 @@ from perfkit.reports.advice._rule import (
     place_facts,
     places_of,
 )
-from perfkit.reports.format import count, plural, time_us
 
 LIMITS = Limits(warning_share=0.03, critical_share=0.15)  # XProf, "all other" host time
 

@@ -31,7 +31,8 @@ import re
 
 from perfkit.model.cause import Cause
 from perfkit.model.diagnosis import Diagnosis, Remedy
-from perfkit.reports.advice._rule import (
+from perfkit.reports.format import count, time_us
+from perfkit.reports.rule import (
     Advice,
     Limits,
     fact,
@@ -40,7 +41,6 @@ from perfkit.reports.advice._rule import (
     place_facts,
     places_of,
 )
-from perfkit.reports.format import count, time_us
 
 LIMITS = Limits(warning_share=0.05, critical_share=0.20)  # as for input: XProf's 5 and 20 %
 

@@ -30,7 +30,8 @@ from __future__ import annotations
 
 from perfkit.model.cause import Cause
 from perfkit.model.diagnosis import Diagnosis, Evidence, Framework, Place, Remedy
-from perfkit.reports.advice._rule import (
+from perfkit.reports.format import count, share, time_us
+from perfkit.reports.rule import (
     Advice,
     Limits,
     fact,
@@ -39,7 +40,6 @@ from perfkit.reports.advice._rule import (
     place_facts,
     places_of,
 )
-from perfkit.reports.format import count, share, time_us
 
 LIMITS = Limits(warning_share=0.10, critical_share=0.30)  # of the step; see References
 HOST = (Cause.LAUNCH, Cause.DISPATCH, Cause.PYTHON)

@@ -29,8 +29,8 @@ from __future__ import annotations
 import math
 
 from perfkit.model.diagnosis import Diagnosis, KernelClass, Remedy
-from perfkit.reports.advice._rule import Advice, Limits, fact, of_step, share_of_step
 from perfkit.reports.format import share, time_us
+from perfkit.reports.rule import Advice, Limits, fact, of_step, share_of_step
 
 LIMITS = Limits(warning_share=math.inf, critical_share=math.inf)  # a chance, not a fault
 _MATRIX = ("gemm", "convolution")

@@ -26,8 +26,8 @@ from __future__ import annotations
 
 from perfkit.model.cause import Cause
 from perfkit.model.diagnosis import Copy, Diagnosis, Evidence, Remedy
-from perfkit.reports.advice._rule import Advice, Limits, fact, of_step, places_of
 from perfkit.reports.format import count, size, time_us
+from perfkit.reports.rule import Advice, Limits, fact, of_step, places_of
 
 LIMITS = Limits(warning_share=0.05, critical_share=0.20)  # as for input: XProf's 5 and 20 %
 _DIRECTION = {"HtoD": "to the GPU", "DtoH": "to the host"}

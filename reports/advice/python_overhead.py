@@ -30,8 +30,8 @@ import math
 
 from perfkit.model.cause import Cause
 from perfkit.model.diagnosis import Diagnosis, Evidence, PythonGaps, Remedy
-from perfkit.reports.advice._rule import Advice, Limits, fact, of_step, place_facts, share_of_step
 from perfkit.reports.format import count, time_us
+from perfkit.reports.rule import Advice, Limits, fact, of_step, place_facts, share_of_step
 
 LIMITS = Limits(warning_share=0.10, critical_share=0.30)  # as launch-bound
 _SHORT_LIMITS = Limits(warning_share=0.60, critical_share=math.inf)  # see "When not to"

@@ -27,8 +27,8 @@ from __future__ import annotations
 
 from perfkit.model.cause import Cause
 from perfkit.model.diagnosis import Diagnosis, Outliers, Remedy
-from perfkit.reports.advice._rule import Advice, Limits, fact, places_of
 from perfkit.reports.format import share, time_us
+from perfkit.reports.rule import Advice, Limits, fact, places_of
 
 LIMITS = Limits(warning_share=0.05, critical_share=0.20)  # as for input: XProf's 5 and 20 %
 _MOST_SHOWN = 5

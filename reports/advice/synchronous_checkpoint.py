@@ -28,7 +28,8 @@ from __future__ import annotations
 from perfkit.model.cause import Cause
 from perfkit.model.diagnosis import Diagnosis, Evidence, Remedy
 from perfkit.model.run_facts import CheckpointFacts
-from perfkit.reports.advice._rule import (
+from perfkit.reports.format import plural, size, time_us
+from perfkit.reports.rule import (
     Advice,
     Limits,
     fact,
@@ -37,7 +38,6 @@ from perfkit.reports.advice._rule import (
     place_facts,
     places_of,
 )
-from perfkit.reports.format import plural, size, time_us
 
 LIMITS = Limits(warning_share=0.035, critical_share=0.20)  # CheckFreq; XProf
 _ALREADY_ASYNC = 0.5  # of the writing blocks: then it is in the background already

@@ -302,3 +302,21 @@ def test_an_interrupt_ends_without_a_traceback(
     monkeypatch.setattr("perfkit.api.analyze", interrupt)
     code, out, err = run("analyze", trace)
     assert (code, out, err.strip()) == (130, "", "")
+
+
+def test_a_project_s_table_leaves_rules_out(
+    trace: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pyproject.toml").write_text('[tool.perfkit]\nignore = ["dataloader-starvation"]\n')
+    monkeypatch.chdir(tmp_path)
+    _, out, _ = run("analyze", trace, "--json", "-")
+    assert "dataloader-starvation" not in {f["code"] for f in json.loads(out)["findings"]}
+
+
+def test_all_shows_small_findings_and_audience_chooses(trace: Path, run: Run) -> None:
+    def findings(*options: str) -> list[dict[str, object]]:
+        return json.loads(run("analyze", trace, "--json", "-", *options)[1])["findings"]
+
+    assert all(f["cost_share"] >= 0.005 for f in findings())
+    assert len(findings("--all")) > len(findings())
+    assert all(f["audience"] == "infrastructure" for f in findings("--audience", "infrastructure"))

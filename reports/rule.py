@@ -1,8 +1,9 @@
-"""What all rules share: severity from a share of the step, and a finding with its evidence."""
+"""What rules are made of, perfkit's own and those that users add: advice in, a finding out."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from perfkit.model.cause import Cause
 from perfkit.model.diagnosis import (
@@ -16,9 +17,8 @@ from perfkit.model.diagnosis import (
     Severity,
 )
 from perfkit.reports.format import count, share, time_us
+from perfkit.reports.page import Page
 
-LEAST_SHARE = 0.005
-"""Of the step: what costs less is not worth a reader's time (the floor TraceLens uses as well)."""
 _MUCH_UNKNOWN_SHARE = 0.10
 _FEW_STEPS = 2
 _MOST_PLACES = 4
@@ -40,7 +40,10 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Advice:
-    """What a rule has to say; `finding` makes the rest from the diagnosis."""
+    """What a rule has to say; `finding` makes the rest from the diagnosis.
+
+    `cost_us` is per step: time that the fault takes, and that the remedy could at most give back.
+    """
 
     title: str
     cause: Cause | str
@@ -53,6 +56,8 @@ class Advice:
     """What the fix can return at most, where that is not the cost."""
     fix: str | None = None
     """The fix, by its name in `perfkit whatif`, whose replay predicts what the remedy returns."""
+    severity: Severity | None = None
+    """For what no time per step measures, such as memory that runs out; always shown."""
 
 
 def share_of_step(diagnosis: Diagnosis, us: float) -> float:
@@ -95,15 +100,16 @@ def _times(entry: Place) -> str:
     return entry.name if once else f"{entry.name}, {count(entry.count_per_step)} times"
 
 
-def finding(diagnosis: Diagnosis, code: str, advice: Advice) -> Finding | None:
-    """The finding, or None when its cost is too small to mention."""
+def finding(
+    diagnosis: Diagnosis, advice: Advice, page: Page, limits: Mapping[str, float]
+) -> Finding:
+    """The finding; `limits` replace those of the advice, by their names."""
     part = share_of_step(diagnosis, advice.cost_us)
-    if part < LEAST_SHARE:
-        return None
+    severity = advice.severity or replace(advice.limits, **limits).severity(part)
     return Finding(
-        code=code,
-        name=code.replace("-", " "),
-        severity=advice.limits.severity(part),
+        code=page.code,
+        name=page.code.replace("-", " "),
+        severity=severity,
         title=advice.title,
         cause=str(advice.cause),
         cost_us=advice.cost_us,
@@ -113,6 +119,9 @@ def finding(diagnosis: Diagnosis, code: str, advice: Advice) -> Finding | None:
         gain_us=_gain(diagnosis, advice),
         confidence=_confidence(diagnosis),
         remedy=advice.remedy,
+        audience=page.audience,
+        when_not=page.when_not,
+        sources=page.sources,
     )
 
 

@@ -1,0 +1,27 @@
+"""[tool.perfkit] in pyproject.toml, and the options that choose findings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from perfkit.cli.settings import settings_near
+from perfkit.errors import PerfkitError
+
+
+def test_the_nearest_table_counts(tmp_path: Path) -> None:
+    below = tmp_path / "a" / "b"
+    below.mkdir(parents=True)
+    (tmp_path / "pyproject.toml").write_text('[tool.perfkit]\nignore = ["launch-bound"]\n')
+    assert settings_near(below).ignore == ["launch-bound"]
+    (below / "pyproject.toml").write_text("[tool.other]\nx = 1\n")
+    assert settings_near(below).ignore == []
+
+
+@pytest.mark.parametrize("table", ["[tool.perfkit]\nignores = []\n", "[tool.perfkit\n",
+    "[tool.perfkit.limits.launch-bound]\nwarning = 0.2\n", "[tool]\nperfkit = 3\n"])  # fmt: skip
+def test_a_wrong_table_is_one_sentence(tmp_path: Path, table: str) -> None:
+    (tmp_path / "pyproject.toml").write_text(table)
+    with pytest.raises(PerfkitError, match="pyproject.toml"):
+        settings_near(tmp_path)
