@@ -17,9 +17,8 @@ def settings_near(folder: Path) -> Settings:
 
     Raises `PerfkitError` where it cannot be read, or names what is no setting.
     """
-    file = next(
-        (f for d in (folder, *folder.parents) if (f := d / "pyproject.toml").is_file()), None
-    )
+    candidates = (above / "pyproject.toml" for above in (folder, *folder.parents))
+    file = next((f for f in candidates if f.is_file()), None)
     return Settings() if file is None else _converted(_table(file), file)
 
 

@@ -52,7 +52,7 @@ def _loaded(entry: EntryPoint) -> ModuleType:
 def _broken(code: str, error: Exception) -> ModuleType:
     rule = ModuleType(code, f"The rule {code} cannot be imported.")
 
-    def check(diagnosis: Diagnosis) -> None:
+    def check(_: Diagnosis) -> None:
         raise error
 
     rule.__dict__["check"] = check

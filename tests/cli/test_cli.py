@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -314,8 +315,9 @@ def test_a_project_s_table_leaves_rules_out(
 
 
 def test_all_shows_small_findings_and_audience_chooses(trace: Path, run: Run) -> None:
-    def findings(*options: str) -> list[dict[str, object]]:
-        return json.loads(run("analyze", trace, "--json", "-", *options)[1])["findings"]
+    def findings(*options: str) -> list[dict[str, Any]]:
+        found = json.loads(run("analyze", trace, "--json", "-", *options)[1])
+        return list(found["findings"])
 
     assert all(f["cost_share"] >= 0.005 for f in findings())
     assert len(findings("--all")) > len(findings())

@@ -23,5 +23,5 @@ def test_the_nearest_table_counts(tmp_path: Path) -> None:
     "[tool.perfkit.limits.launch-bound]\nwarning = 0.2\n", "[tool]\nperfkit = 3\n"])  # fmt: skip
 def test_a_wrong_table_is_one_sentence(tmp_path: Path, table: str) -> None:
     (tmp_path / "pyproject.toml").write_text(table)
-    with pytest.raises(PerfkitError, match="pyproject.toml"):
+    with pytest.raises(PerfkitError, match=r"pyproject\.toml"):
         settings_near(tmp_path)
