@@ -9,7 +9,8 @@ import numpy as np
 from perfkit.analyzers.gpu import GpuWork
 from perfkit.analyzers.intervals import spans
 from perfkit.analyzers.launches import Launches
-from perfkit.analyzers.names import matching
+from perfkit.analyzers.names import matching, used
+from perfkit.analyzers.rows import mask
 from perfkit.model.cause import CODE, Cause
 from perfkit.model.trace import Bools, Int8s, Int64s, Kind, Trace
 
@@ -30,8 +31,8 @@ def first_uses(code: Int8s, trace: Trace, work: GpuWork, calls: Launches) -> Int
     rows = rows[~matching(trace, _TAKES_LONG_BY_NATURE)[trace.name[rows]]]
     busy = work.busy.covered(*spans(trace, rows))
     rows = rows[busy < _MUCH_BUSY * trace.dur[rows]]
-    launch = np.isin(rows, calls.call)
-    first = np.isin(rows, _first_launches(trace, work, calls))
+    launch = mask(calls.call, len(trace))[rows]
+    first = mask(_first_launches(trace, work, calls), len(trace))[rows]
     return rows[np.where(launch, first, _far_longer(trace, rows))]
 
 
@@ -47,11 +48,9 @@ def _far_longer(trace: Trace, rows: Int64s) -> Bools:
     runtime = np.flatnonzero(trace.kind == Kind.RUNTIME)
     usual = {
         int(name): float(np.median(trace.dur[runtime[trace.name[runtime] == name]]))
-        for name in np.unique(trace.name[rows])
+        for name in used(trace, rows)
     }
-    alone = {
-        int(n): int((trace.name[runtime] == n).sum()) == 1 for n in np.unique(trace.name[rows])
-    }
+    alone = {int(n): int((trace.name[runtime] == n).sum()) == 1 for n in used(trace, rows)}
     found = [
         alone[name] or dur > _TIMES_USUAL * usual[name]
         for name, dur in zip(trace.name[rows].tolist(), trace.dur[rows].tolist(), strict=True)

@@ -12,6 +12,7 @@ from perfkit.analyzers.gpu import GpuWork
 from perfkit.analyzers.intervals import Intervals, union_and_first
 from perfkit.analyzers.launches import LAUNCH_CALL, Launches
 from perfkit.analyzers.names import LONGEST, matching, used
+from perfkit.analyzers.rows import present
 from perfkit.model.cause import CODE, Cause
 from perfkit.model.trace import Bools, Int8s, Int32s, Int64s, Kind, Trace
 
@@ -194,7 +195,7 @@ def timeline(host: Host, thread: int) -> Timeline:
     rows, cause = host.rows[mine], host.cause[mine]
     parts = [
         (code, union_and_first(host.trace.ts[r], host.trace.end[r])[0])
-        for code in np.unique(cause)[::-1].tolist()
+        for code in present(cause)[::-1]
         for r in (rows[cause == code],)
     ]
     return _painted(parts)

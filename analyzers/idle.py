@@ -17,6 +17,7 @@ from perfkit.analyzers.gpu import GpuWork
 from perfkit.analyzers.host import Host, Timeline, timeline
 from perfkit.analyzers.intervals import Intervals, distinct, spans, split
 from perfkit.analyzers.launches import Launches
+from perfkit.analyzers.rows import present
 from perfkit.analyzers.steps import Windows
 from perfkit.analyzers.unrecorded import unrecorded
 from perfkit.model.cause import CODE, Cause
@@ -88,7 +89,7 @@ def idle_pieces(
     `by_launch` says of each operation whether its launch set its start (graph.binding).
     """
     gaps = _gaps(trace, work, calls, windows, by_launch)
-    threads = np.unique(gaps.thread[gaps.has_launch]).tolist()
+    threads = present(gaps.thread[gaps.has_launch])
     lines = {thread: timeline(host, thread) for thread in threads}
     groups = chains(host, threads)
     pieces = _sorted(_device_pieces(calls, gaps), *_host_pieces(gaps, lines, groups))

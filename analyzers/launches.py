@@ -9,6 +9,7 @@ import numpy as np
 
 from perfkit.analyzers.gpu import GpuWork
 from perfkit.analyzers.names import matching
+from perfkit.analyzers.rows import mask
 from perfkit.model.trace import Int64s, Kind, Trace
 
 LAUNCH_CALL = re.compile(r"Launch|Memcpy|Memset")
@@ -38,7 +39,7 @@ def launches(trace: Trace, work: GpuWork) -> Launches:
     call = np.full(len(trace), -1, dtype=np.int64)
     call[operations] = _joined(trace, calls, operations)
     captured = _captured(trace)
-    orphans = _orphans(trace, calls[~np.isin(calls, captured)], call[operations])
+    orphans = _orphans(trace, calls[~mask(captured, len(trace))[calls]], call[operations])
     return Launches(call[work.rows], orphans, captured)
 
 

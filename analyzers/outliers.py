@@ -9,6 +9,7 @@ import numpy as np
 from perfkit.analyzers.breakdown import StepTimes, step_times
 from perfkit.analyzers.facts import Facts
 from perfkit.analyzers.idle import step_of
+from perfkit.analyzers.intervals import distinct
 from perfkit.analyzers.steps import Windows
 from perfkit.model.cause import CAUSES
 from perfkit.model.diagnosis import Outlier, Outliers
@@ -31,7 +32,7 @@ def outliers(facts: Facts) -> Outliers | None:
     if len(counted) < _FEWEST_STEPS or not len(facts.work):
         return None
     ends = _device_ends(facts)
-    times = step_times(facts.work, facts.pieces.cut(np.unique(ends)), _between(facts, ends))
+    times = step_times(facts.work, facts.pieces.cut(distinct(ends)), _between(facts, ends))
     times = times.take(counted - 1)
     wall = times.wall
     usual = float(np.median(wall))

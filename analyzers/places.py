@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from perfkit.analyzers.facts import Facts
 from perfkit.analyzers.idle import Pieces
-from perfkit.analyzers.intervals import spans, union_and_first
+from perfkit.analyzers.intervals import Intervals, distinct, spans, union_and_first
+from perfkit.analyzers.rows import present
 from perfkit.model.cause import CAUSES, CODE, Cause
 from perfkit.model.diagnosis import HostCall, Place
-from perfkit.model.trace import Int8s, Int64s, Kind
+from perfkit.model.trace import Int8s, Int64s, Kind, Trace
 
 _MOST_PER_CAUSE = 8
 _NOWHERE = "between operators"
@@ -26,16 +28,61 @@ _ROUNDING_NS = 1_000  # whole microseconds let neighbours overlap by one
 def places(facts: Facts) -> list[Place]:
     """The costliest places of each cause, per step."""
     pieces = facts.pieces.take(facts.in_counted(facts.pieces.start))
+    layers = _Layers(facts)
     return [
         place
         for cause in CAUSES
         if cause not in _NOT_ON_THE_HOST
-        for place in _of_cause(facts, cause, pieces.take(pieces.cause == CODE[cause]))
+        for place in _of_cause(layers, cause, pieces.take(pieces.cause == CODE[cause]))
     ]
 
 
-def _of_cause(facts: Facts, cause: Cause, pieces: Pieces) -> list[Place]:
-    rows = _rows_of(facts, cause, pieces)
+@dataclass(frozen=True)
+class _Outermost:
+    """Events that lie in no other: the union of all, and the trace row that opens each part."""
+
+    intervals: Intervals
+    row: Int64s
+
+    @classmethod
+    def of(cls, trace: Trace, rows: Int64s) -> _Outermost:
+        """The outermost of these rows."""
+        intervals, first = union_and_first(*spans(trace, rows), _ROUNDING_NS)
+        return cls(intervals, rows[first])
+
+    def at(self, times: Int64s) -> Int64s:
+        """The row of the one open at each time, -1 for none."""
+        at = np.searchsorted(self.intervals.start, times, side="right") - 1
+        inside = (at >= 0) & (times < np.append(self.intervals.end, 0)[at])
+        return np.where(inside, np.append(self.row, -1)[at], -1)
+
+
+class _Layers:
+    """What may name a place on a thread; several causes ask for the same."""
+
+    def __init__(self, facts: Facts) -> None:
+        self.facts = facts
+        self._made: dict[tuple[int, Kind], _Outermost] = {}
+
+    def named_by(self, cause: Cause, thread: int) -> Iterator[_Outermost]:
+        """Events that may name a place of this cause, best first."""
+        if cause in _OWN_NAME:
+            yield _Outermost.of(self.facts.trace, self.facts.host.on(thread, cause))
+            return
+        for kind in (Kind.OPERATOR, Kind.RUNTIME, Kind.ANNOTATION):
+            if (cause, kind) != (Cause.PYTHON, Kind.RUNTIME):
+                yield self._of_kind(thread, kind)
+
+    def _of_kind(self, thread: int, kind: Kind) -> _Outermost:
+        if (thread, kind) not in self._made:
+            trace, host = self.facts.trace, self.facts.host
+            mine = host.rows[(host.thread == thread) & (trace.kind[host.rows] == kind)]
+            self._made[thread, kind] = _Outermost.of(trace, mine)
+        return self._made[thread, kind]
+
+
+def _of_cause(layers: _Layers, cause: Cause, pieces: Pieces) -> list[Place]:
+    facts, rows = layers.facts, _rows_of(layers, cause, pieces)
     # Name ids, with an entry before the first for "no name".
     names = np.where(rows >= 0, facts.trace.name[rows], -1) + 1
     total = np.bincount(names, weights=pieces.end - pieces.start)
@@ -44,49 +91,29 @@ def _of_cause(facts: Facts, cause: Cause, pieces: Pieces) -> list[Place]:
         Place(
             cause=cause.value,
             name=facts.trace.names[i - 1][:_LONGEST_NAME] if i else _NOWHERE,
-            count_per_step=len(np.unique(rows[names == i])) / facts.mean_over,
+            count_per_step=len(distinct(rows[names == i])) / facts.mean_over,
             idle_us=facts.per_step_us(total[i]),
         )
         for i in costliest[total[costliest] > 0].tolist()
     ]
 
 
-def _rows_of(facts: Facts, cause: Cause, pieces: Pieces) -> Int64s:
+def _rows_of(layers: _Layers, cause: Cause, pieces: Pieces) -> Int64s:
     """Trace row that names the place of each piece, -1 for none."""
+    trace = layers.facts.trace
     rows = np.full(len(pieces.start), -1, dtype=np.int64)
     times = pieces.start.copy()
     threads = pieces.thread.copy()
     charged = pieces.blocker >= 0
-    times[charged] = facts.trace.ts[pieces.blocker[charged]]
-    threads[charged] = facts.trace.lane[pieces.blocker[charged]]
-    for thread in np.unique(threads[threads >= 0]).tolist():
+    times[charged] = trace.ts[pieces.blocker[charged]]
+    threads[charged] = trace.lane[pieces.blocker[charged]]
+    for thread in present(threads[threads >= 0]):
         mine = np.flatnonzero(threads == thread)
-        for candidates in _candidates(facts, cause, thread):
+        for layer in layers.named_by(cause, thread):
             missing = mine[rows[mine] < 0]
-            rows[missing] = _covering(facts, candidates, times[missing])
+            rows[missing] = layer.at(times[missing])
     rows[(rows < 0) & charged] = pieces.blocker[(rows < 0) & charged]
     return rows
-
-
-def _candidates(facts: Facts, cause: Cause, thread: int) -> Iterator[Int64s]:
-    """Trace rows that may name a place, best first."""
-    if cause in _OWN_NAME:
-        yield facts.host.on(thread, cause)
-        return
-    trace, host = facts.trace, facts.host
-    mine = host.rows[host.thread == thread]
-    yield mine[trace.kind[mine] == Kind.OPERATOR]
-    if cause is not Cause.PYTHON:
-        yield mine[trace.kind[mine] == Kind.RUNTIME]
-    yield mine[trace.kind[mine] == Kind.ANNOTATION]
-
-
-def _covering(facts: Facts, rows: Int64s, times: Int64s) -> Int64s:
-    """The outermost of these events open at each time, -1 for none."""
-    intervals, first = union_and_first(*spans(facts.trace, rows), _ROUNDING_NS)
-    at = np.searchsorted(intervals.start, times, side="right") - 1
-    inside = (at >= 0) & (times < np.append(intervals.end, 0)[at])
-    return np.where(inside, np.append(rows[first], -1)[at], -1)
 
 
 def host_calls(facts: Facts) -> list[HostCall]:
@@ -121,10 +148,11 @@ def _idle_by_call(facts: Facts, size: int) -> NDArray[np.float64]:
     pieces = facts.pieces.take(np.isin(facts.pieces.cause, [CODE[c] for c in _CALL_ROLES]))
     pieces = pieces.take(facts.in_counted(pieces.start))
     rows = pieces.blocker.copy()
-    for thread in np.unique(pieces.thread[pieces.thread >= 0]).tolist():
+    for thread in present(pieces.thread[pieces.thread >= 0]):
         for cause in _CALL_ROLES:
             mine = (pieces.thread == thread) & (pieces.cause == CODE[cause]) & (rows < 0)
-            rows[mine] = _covering(facts, facts.host.on(thread, cause), pieces.start[mine])
+            calls = _Outermost.of(facts.trace, facts.host.on(thread, cause))
+            rows[mine] = calls.at(pieces.start[mine])
     keep = rows >= 0
     keys = _keys(facts, pieces.cause[keep], rows[keep])
     idle = np.bincount(keys, (pieces.end - pieces.start)[keep], size)

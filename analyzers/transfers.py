@@ -10,6 +10,7 @@ import numpy as np
 from perfkit.analyzers.facts import Facts
 from perfkit.analyzers.intervals import spans, union
 from perfkit.analyzers.names import used
+from perfkit.analyzers.rows import mask
 from perfkit.model.cause import CODE, Cause
 from perfkit.model.diagnosis import Collective, Copy, Overlap
 from perfkit.model.trace import Bools, Int64s, Kind
@@ -93,13 +94,15 @@ def _copy(facts: Facts, key: tuple[str, str], rows: Int64s, within: str | None) 
 
 def _idle_before(facts: Facts, rows: Int64s) -> int:
     """Idle time charged to copies while their own launching call was open, or after it."""
-    call = facts.calls.call[np.isin(facts.work.rows, rows)]
+    call = facts.calls.call[mask(rows, len(facts.trace))[facts.work.rows]]
     call = call[call >= 0]
     pieces = facts.pieces.take(facts.pieces.cause == CODE[Cause.COPY])
     pieces = pieces.take(facts.in_counted(pieces.start))
     open_calls = union(*spans(facts.trace, call))
     inside = open_calls.covered(pieces.start, pieces.end) > 0
-    mine = np.isin(pieces.blocker, call) | ((pieces.blocker < 0) & inside)
+    mine = ((pieces.blocker >= 0) & mask(call, len(facts.trace))[pieces.blocker]) | (
+        (pieces.blocker < 0) & inside
+    )
     return int((pieces.end - pieces.start)[mine].sum())
 
 

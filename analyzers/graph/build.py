@@ -13,6 +13,7 @@ from perfkit.analyzers.graph.model import RECORDED, Edge, Edges, Graph, Point, R
 from perfkit.analyzers.graph.points import Points, calls_of, points_of
 from perfkit.analyzers.host import Host
 from perfkit.analyzers.launches import Launches
+from perfkit.analyzers.rows import present
 from perfkit.analyzers.steps import Windows
 from perfkit.model.cause import CODE, Cause
 from perfkit.model.trace import Int64s, Trace
@@ -39,8 +40,8 @@ class Built:
 def build(trace: Trace, work: GpuWork, calls: Launches, host: Host, windows: Windows) -> Built:
     """The dependency graph of one rank's trace."""
     rows = calls_of(host, calls)
-    launching = np.unique(trace.lane[calls.call[calls.call >= 0]]).tolist()
-    main = main_thread(host, launching or np.unique(host.thread).tolist()) or 0
+    launching = present(trace.lane[calls.call[calls.call >= 0]])
+    main = main_thread(host, launching or present(host.thread)) or 0
     given = threads.handovers(host, main, launching)
     batches = loader.batches(host, main)
     borders = np.append(windows.start, windows.end[-1])

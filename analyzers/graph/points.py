@@ -9,7 +9,7 @@ import numpy as np
 from perfkit.analyzers.gpu import GpuWork
 from perfkit.analyzers.graph.model import Point
 from perfkit.analyzers.host import Host
-from perfkit.analyzers.intervals import spans
+from perfkit.analyzers.intervals import distinct, spans
 from perfkit.analyzers.launches import Launches
 from perfkit.model.cause import CODE, Cause
 from perfkit.model.trace import Int8s, Int32s, Int64s, Trace
@@ -45,7 +45,7 @@ def calls_of(host: Host, calls: Launches) -> Int64s:
     """Trace rows of the calls that launch, wait, or give memory back, in order."""
     waits = [CODE[c] for c in (Cause.SYNC, Cause.COPY, Cause.ALLOCATOR)]
     rows = host.rows[np.isin(host.cause, waits)]
-    return np.unique(np.concatenate((rows, calls.call[calls.call >= 0])))
+    return distinct(np.concatenate((rows, calls.call[calls.call >= 0])))
 
 
 def points_of(

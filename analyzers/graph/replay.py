@@ -109,8 +109,8 @@ class _State:
         self._prev = np.where(known, plan.position[graph.prev[order]], -1)
         before = np.where(known, self._dur[self._prev], 0)
         self._step = before + graph.lag[order] + self._rest
-        free = known | np.isin(np.arange(len(graph)), plan.target)
-        self._fixed = np.where(free, _EARLIEST, graph.time[order])
+        self._fixed = np.where(known, _EARLIEST, graph.time[order])
+        self._fixed[plan.target] = _EARLIEST
         self._edge_lag = graph.edges.lag[plan.edge] + self._dur[plan.source]
 
     def solve(self, part: int) -> None:

@@ -12,6 +12,7 @@ from perfkit.analyzers.graph.model import Edge, Edges
 from perfkit.analyzers.graph.points import Points
 from perfkit.analyzers.launches import Launches
 from perfkit.analyzers.names import matching
+from perfkit.analyzers.rows import present
 from perfkit.model.trace import Bools, Int64s, Kind, Trace
 
 _STREAM_WAIT = re.compile(r"(cuda|hip|cu)StreamWaitEvent")
@@ -43,7 +44,7 @@ class Queue:
 
     def streams(self) -> list[Int64s]:
         """Positions in this queue of each stream's operations."""
-        return [np.flatnonzero(self.lane == lane) for lane in np.unique(self.lane).tolist()]
+        return [np.flatnonzero(self.lane == lane) for lane in present(self.lane)]
 
 
 def queue_of(trace: Trace, work: GpuWork, calls: Launches) -> Queue:
@@ -104,7 +105,7 @@ def event_edges(
     last on another stream that had ended in time, of several the one that ended last.
     """
     waits = np.flatnonzero((trace.kind == Kind.RUNTIME) & matching(trace, _STREAM_WAIT)[trace.name])
-    lanes = np.unique(queue.lane)
+    lanes = np.array(present(queue.lane))
     if not len(waits) or len(lanes) < 2:
         return edges(waits[:0], waits[:0], 0, Edge.EVENT)
     waiting, awaited = _told(trace, waits, lanes)

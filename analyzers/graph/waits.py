@@ -12,9 +12,10 @@ from perfkit.analyzers.graph.model import Edge, Edges
 from perfkit.analyzers.graph.points import Points
 from perfkit.analyzers.graph.streams import Queue, edges, last_before
 from perfkit.analyzers.host import Host
-from perfkit.analyzers.intervals import spans
+from perfkit.analyzers.intervals import distinct, spans
 from perfkit.analyzers.launches import Launches
 from perfkit.analyzers.names import matching
+from perfkit.analyzers.rows import mask, present
 from perfkit.model.cause import CODE, Cause
 from perfkit.model.trace import Bools, Int64s, Kind, Trace
 
@@ -99,7 +100,7 @@ def sync_waits(
     On which stream, the trace says where it has synchronization records; else it is the stream
     whose last operation ended last inside of the call, or the one its thread launched to.
     """
-    launching = np.isin(host.rows, calls.call[calls.call >= 0])
+    launching = mask(calls.call, len(trace))[host.rows]
     rows = host.rows[(host.cause == CODE[Cause.SYNC]) & ~launching]
     rows = rows[~matching(trace, _EVENT)[trace.name[rows]]]
     start, end = spans(trace, rows)
@@ -131,7 +132,7 @@ def event_waits(trace: Trace, work: GpuWork, host: Host, points: Points, queue: 
     work_of = _recorded_work(trace, queue, recording)
     told = _told_event(trace, rows, recording)
     source = np.where(told >= 0, np.append(work_of, -1)[told], -1)
-    guessed = _ended_before(trace, work, rows, np.unique(work_of[work_of >= 0]))
+    guessed = _ended_before(trace, work, rows, distinct(work_of[work_of >= 0]))
     source = np.where(told >= 0, source, guessed)
     over = np.where(source >= 0, work.end[source], -1)
     start, end = spans(trace, rows)
@@ -170,7 +171,7 @@ def _awaited(trace: Trace, rows: Int64s, queue: Queue, over: Int64s, start: Int6
     """Which stream each call waited for; `over` is -1 where none ended in time."""
     best = over.argmax(axis=1) if over.shape[1] else np.zeros(len(rows), dtype=np.int64)
     at = np.searchsorted(queue.launched, start) - 1
-    lanes = np.unique(queue.lane)
+    lanes = np.array(present(queue.lane))
     own = np.searchsorted(lanes, queue.lane[np.maximum(at, 0)])
     waited = over.max(axis=1, initial=-1) > start
     choice = np.where(waited, best, own)

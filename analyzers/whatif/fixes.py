@@ -13,6 +13,7 @@ from perfkit.analyzers.blockers import autograd_threads, main_thread
 from perfkit.analyzers.facts import Facts
 from perfkit.analyzers.graph.model import Edge
 from perfkit.analyzers.kernel_names import kind_of
+from perfkit.analyzers.rows import present
 from perfkit.analyzers.whatif.edit import Edit
 from perfkit.errors import PerfkitError
 from perfkit.model.cause import CODE, Cause
@@ -212,9 +213,9 @@ def _in_backward(edit: Edit) -> Bools:
     """Operations that an autograd thread launched."""
     facts, mine = edit.part.facts, edit.part.work
     call = facts.calls.call[mine]
-    threads = autograd_threads(facts.host, np.unique(facts.host.thread).tolist())
-    main = main_thread(facts.host, np.unique(facts.host.thread).tolist())
-    others = [thread for thread in threads if thread != main]
+    threads = present(facts.host.thread)
+    main = main_thread(facts.host, threads)
+    others = [t for t in autograd_threads(facts.host, threads) if t != main]
     return np.asarray((call >= 0) & np.isin(facts.trace.lane[call], others))
 
 

@@ -21,6 +21,7 @@ _BYTES = np.array([20, 44, 60, 76, 100])[:, None]
 _EIGHTHS = np.array([6, 7, 8])[:, None]
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)  # odd, and its bits look random
 _HALF = np.uint64(32)
+_SPANS = bytes(9 if byte == ord("1") else 0 for byte in range(256))
 _FIRST_DIGIT = re.compile(rb"(?<![./0-9])1(?=1)")
 
 
@@ -41,7 +42,7 @@ class Repeats:
         while number >= len(self._length):
             self._grow()
         lowest = bytearray(masked.replace(b"1", b"0"))
-        span = bytearray(9 if byte == ord("1") else 0 for byte in masked)
+        span = bytearray(masked.translate(_SPANS))
         for digit in _FIRST_DIGIT.finditer(masked):
             lowest[digit.start()] += 1
             span[digit.start()] -= 1
