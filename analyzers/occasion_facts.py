@@ -1,17 +1,12 @@
-"""What happens now and then in a run: checkpoints, garbage collections, memory that grows."""
+"""What happens now and then in a run: checkpoints and garbage collections."""
 
 from __future__ import annotations
 
-import numpy as np
-
-from perfkit.model.capture import CheckpointWrite, Collection, MemoryStep
-from perfkit.model.run_facts import CheckpointFacts, GcFacts, MemoryFacts
+from perfkit.model.capture import CheckpointWrite, Collection
+from perfkit.model.run_facts import CheckpointFacts, GcFacts
 from perfkit.trace.capture_records import Records
 
 _OLDEST = 2
-_FEWEST_FOR_SLOPE = 20
-_WARM_UP_SHARE = 0.2  # of the steps: memory grows in the first ones by nature
-_MOST_FOR_SLOPE = 200
 
 
 def checkpoints(records: Records, steps: int) -> CheckpointFacts | None:
@@ -49,46 +44,3 @@ def collections(records: Records, steps: int) -> GcFacts | None:
         us_per_step=total / steps if steps else None,
         full_count=sum(one.generation >= _OLDEST for one in made),
     )
-
-
-def memory(records: Records) -> MemoryFacts | None:
-    """Peaks, retries and growth of the caching allocator; None where it was not watched."""
-    steps = sorted(records.of(MemoryStep), key=lambda one: one.step)
-    if not steps:
-        return None
-    return MemoryFacts(
-        steps=len(steps),
-        peak_allocated_bytes=max(one.peak_allocated_bytes for one in steps),
-        peak_reserved_bytes=max(one.peak_reserved_bytes or one.reserved_bytes for one in steps),
-        inactive_split_max_bytes=_highest(steps, "inactive_split_bytes"),
-        retries=_highest(steps, "retries"),
-        ooms=_highest(steps, "ooms"),
-        creep_bytes_per_step=_creep(steps),
-        peak_by_phase_bytes=_by_phase(steps),
-    )
-
-
-def _highest(steps: list[MemoryStep], name: str) -> int | None:
-    return max((v for one in steps if (v := getattr(one, name)) is not None), default=None)
-
-
-def _by_phase(steps: list[MemoryStep]) -> dict[str, int]:
-    peaks: dict[str, int] = {}
-    for one in steps:
-        for phase, peak in (one.peak_by_phase_bytes or {}).items():
-            peaks[phase] = max(peaks.get(phase, 0), peak)
-    return peaks
-
-
-def _creep(steps: list[MemoryStep]) -> float | None:
-    """Growth of what stays allocated: the median slope between all pairs (Theil and Sen)."""
-    later = steps[int(_WARM_UP_SHARE * len(steps)) :]
-    later = later[:: max(-(-len(later) // _MOST_FOR_SLOPE), 1)]
-    if len(later) < _FEWEST_FOR_SLOPE:
-        return None
-    number = np.array([one.step for one in later], dtype=np.float64)
-    held = np.array([one.allocated_bytes for one in later], dtype=np.float64)
-    low, high = np.triu_indices(len(later), 1)
-    apart = number[high] > number[low]
-    slopes = (held[high] - held[low])[apart] / (number[high] - number[low])[apart]
-    return float(np.median(slopes)) if len(slopes) else None

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from perfkit.analyzers.loader_facts import loaders
 from perfkit.analyzers.machine_facts import gpus, host
-from perfkit.analyzers.occasion_facts import checkpoints, collections, memory
+from perfkit.analyzers.memory_facts import memory
+from perfkit.analyzers.occasion_facts import checkpoints, collections
+from perfkit.analyzers.setup_facts import setup
 from perfkit.model.capture import FileSystem, StepTimes
 from perfkit.model.diagnosis import Diagnosis
 from perfkit.model.run_facts import (
@@ -60,7 +62,8 @@ def with_run(diagnosis: Diagnosis, capture: Capture) -> Diagnosis:
         source=msgspec.structs.replace(diagnosis.source, format="capture"),
         fidelity=msgspec.structs.replace(diagnosis.fidelity, notes=notes),
         run=run,
-        memory=memory(capture.records),
+        memory=memory(capture.records) or diagnosis.memory,
+        setup=setup(capture.facts, capture.records),
     )
 
 
@@ -89,6 +92,7 @@ def run_facts(capture: Capture) -> RunFacts:
         script=capture.manifest.script if capture.manifest else None,
         host=facts.host if facts else None,
         ended=facts.ended if facts else None,
+        error=facts.error if facts else None,
         duration_us=(facts.ended_ns - facts.started_ns) / 1000
         if facts and facts.ended_ns
         else None,

@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from perfkit.collectors import limits
+from perfkit.collectors import limits, numa
 from perfkit.collectors.gpus import machine as gpu_machine
 from perfkit.collectors.guard import attempt
 from perfkit.version import __version__
@@ -145,6 +145,8 @@ def _machine() -> dict[str, Any]:
         "cores": limits.cores(),
         "cores_by_affinity": limits.cores_by_affinity(),
         "cores_by_quota": limits.cores_by_quota(),
+        "numa_nodes": numa.count(),
+        "numa_nodes_of_cores": numa.nodes_of_cores(),
         "memory_bytes": _memory_bytes(),
         "memory_limit_bytes": limits.memory_limit_bytes(),
         **(attempt("Asking NVML for the GPUs", gpu_machine) or {}),

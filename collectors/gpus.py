@@ -10,10 +10,13 @@ from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import Any
 
+from perfkit.collectors import numa
+
 _LEVELS = {0: "same board", 10: "PIX", 20: "PXB", 30: "PHB", 40: "NODE", 50: "SYS"}
 """As `nvidia-smi topo -m` names them, by nvml.h's nvmlGpuTopologyLevel_t."""
 _P2P_BY_NVLINK = 2
 _MOST_GPUS = 16
+_SM = 1
 
 
 class NoGpus(Exception):  # noqa: N818
@@ -169,6 +172,16 @@ def _facts(module: Any, handle: Any) -> dict[str, Any]:
         facts["memory_bytes"] = int(module.nvmlDeviceGetMemoryInfo(handle).total)
     with suppress(AttributeError, module.NVMLError):
         facts["power_limit_w"] = module.nvmlDeviceGetEnforcedPowerLimit(handle) / 1000
+    with suppress(AttributeError, module.NVMLError):
+        limit = module.nvmlDeviceGetPowerManagementDefaultLimit(handle)
+        facts["power_limit_default_w"] = limit / 1000
+    with suppress(AttributeError, module.NVMLError):
+        facts["sm_clock_limit_mhz"] = module.nvmlDeviceGetMaxClockInfo(handle, _SM)
+    with suppress(AttributeError, module.NVMLError):
+        facts["uuid"] = text_of(module.nvmlDeviceGetUUID(handle))
+    with suppress(AttributeError, module.NVMLError):
+        node = numa.node_of(text_of(module.nvmlDeviceGetPciInfo(handle).busId))
+        facts.update({} if node is None else {"numa_node": node})
     return facts
 
 

@@ -42,6 +42,7 @@ class Memory:
         self._peak: int | None = None
         self._by_phase: dict[str, int] = {}
         self._before: int | None = None
+        self._last: MemoryStep | None = None
         self._is_reading = False
         """Whether the running step is read when it ends."""
         self._on_phase_end: list[Callable[[str], None]] = []
@@ -95,9 +96,10 @@ class Memory:
             self._on_phase_end.remove(self._phase_ended)
 
     def stop(self) -> None:
-        """Write the snapshot, if one was asked for."""
+        """Record a step that ran out of memory, and write the snapshot, if one was asked for."""
         if os.getpid() != self._owner:
             return
+        attempt("Reading memory at the end", self._read_end)
         if self._is_recording and self._snapshot is not None:
             attempt("Writing the memory snapshot", _dump, self._snapshot)
         if self._records is not None:
@@ -114,13 +116,23 @@ class Memory:
         self._peak = allocated["peak"]
         self._by_phase[phase] = max(most, self._by_phase.get(phase, 0))
 
+    def _read_end(self) -> None:
+        """A step that raised has no end to be read at."""
+        cuda = _live_cuda()
+        if cuda is None or self._records is None or self._last is None:
+            return
+        before = self._last
+        found = self._read(cuda, before.step + 1)
+        if (found.ooms or 0) > (before.ooms or 0):
+            self._records.add(found)
+
     def _read(self, cuda: Any, step: int) -> MemoryStep:
         stats = cuda.memory.memory_stats_as_nested_dict()
         allocated, reserved = stats["allocated_bytes"]["all"], stats["reserved_bytes"]["all"]
         before, self._before = self._before, allocated["peak"]
         by_phase, self._by_phase = self._by_phase, {}
         more = _native_facts(stats) if _has_native_allocator(sys.modules["torch"]) else {}
-        return MemoryStep(
+        self._last = MemoryStep(
             step=step,
             allocated_bytes=allocated["current"],
             reserved_bytes=reserved["current"],
@@ -130,6 +142,7 @@ class Memory:
             peak_by_phase_bytes=by_phase or None,
             **more,
         )
+        return self._last
 
     def _record_history(self) -> None:
         """Only where CUDA runs already, which this would start otherwise."""

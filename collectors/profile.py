@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Generic, ParamSpec, TypeVar
 
 from perfkit.collectors.guard import attempt, disabled
-from perfkit.collectors.session import Options, Session, begin_session, current
+from perfkit.collectors.session import Ended, Options, Session, begin_session, current
 from perfkit.model.capture import Schedule
 
 P = ParamSpec("P")
@@ -105,7 +105,8 @@ class profile:  # noqa: N801
     ) -> None:
         """Finish the Capture; exceptions pass."""
         if self._session is not None and self._owns:
-            attempt("Stopping", self._session.stop, "finished" if kind is None else "exception")
+            ended: Ended = "finished" if kind is None else "exception"
+            attempt("Stopping", self._session.stop, ended, kind)
 
     def begin(self) -> None:
         """A step begins here: what ran since the last one, such as a validation, is part of none.

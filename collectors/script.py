@@ -38,14 +38,15 @@ def run_script(
     except Exception as error:
         theirs = _without_own_frames(error)
         sys.excepthook(type(error), error.with_traceback(theirs), theirs)
-        return _finish(1, "exception")
+        return _finish(1, "exception", type(error))
     return _finish(0, None)
 
 
-def _finish(status: int, ended: Any) -> int:
+def _finish(status: int, ended: Any, error: type[Exception] | None = None) -> int:
     session = current()
     if session is not None:
-        attempt("Stopping", session.stop, ended or ("finished" if status == 0 else "exception"))
+        ended = ended or ("finished" if status == 0 else "exception")
+        attempt("Stopping", session.stop, ended, error)
         attempt("Saying where it is", _say_where, session)
     return status
 

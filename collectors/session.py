@@ -150,8 +150,11 @@ class Session:
         if completed:
             self.step("decorator")
 
-    def stop(self, ended: Ended | None = None) -> None:
-        """Finish every file. Only the first call does anything, and only in the run's process."""
+    def stop(self, ended: Ended | None = None, error: type[BaseException] | None = None) -> None:
+        """Finish every file. Only the first call does anything, and only in the run's process.
+
+        `error` is the class of the exception that ended the run.
+        """
         if not self.active:
             return
         self.active = False
@@ -162,7 +165,10 @@ class Session:
         self._each("stop")
         attempt("Undoing hooks", self.phases.remove)
         ended = ended or ("exception" if hasattr(sys, "last_value") else "finished")
-        attempt("The facts of the run", self._folder.update, ended=ended, ended_ns=time.time_ns())
+        if ended == "exception":
+            error = error or getattr(sys, "last_type", None)
+        attempt("The facts of the run", self._folder.update, ended=ended,
+                error=error.__name__ if error else None, ended_ns=time.time_ns())  # fmt: skip
 
     def abandon(self) -> None:
         """This is a forked child, and the run is its parent's."""

@@ -83,6 +83,8 @@ class RankFile(_Noun, frozen=True, kw_only=True):
     ended_ns: int | None = None
     ended: Literal["finished", "exception", "signal"] | None = None
     """None while the run goes on, and for ever where it was killed."""
+    error: str | None = None
+    """Name of the class of the exception that ended it."""
     step_marker: Literal["decorator", "steps()", "step()", "optimizer", "dataloader"] | None = None
     schedule: Schedule
     windows: list[Window] = []

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from perfkit.model.run_facts import MemoryFacts, RunFacts
+from perfkit.model.setup_facts import SetupFacts
 
 SCHEMA = "perfkit.diagnosis/1"
 
@@ -422,6 +423,8 @@ class Diagnosis(_Noun, frozen=True, kw_only=True):
     run: RunFacts | None = None
     """What the records of a Capture say; None for a trace file."""
     memory: MemoryFacts | None = None
+    setup: SetupFacts | None = None
+    """Of a Capture; None for a trace file."""
     python_gaps: PythonGaps | None = None
     environment: dict[str, Any]
 

@@ -162,7 +162,12 @@ class GpuFacts(_Noun, frozen=True, kw_only=True):
 
 
 class MemoryFacts(_Noun, frozen=True, kw_only=True):
-    """The caching allocator over the run; `creep_bytes_per_step` is a robust slope."""
+    """The caching allocator over the run; `creep_bytes_per_step` is a robust slope.
+
+    The first steps, which fill the cache, do not count: `steady_retries` are the retries after
+    them, and `grown_bytes` is what the slope adds up to over the `grown_steps` after them, 0 where
+    memory did not grow in every quarter of these.
+    """
 
     steps: int
     peak_allocated_bytes: int
@@ -170,7 +175,10 @@ class MemoryFacts(_Noun, frozen=True, kw_only=True):
     inactive_split_max_bytes: int | None = None
     retries: int | None = None
     ooms: int | None = None
+    steady_retries: int | None = None
     creep_bytes_per_step: float | None = None
+    grown_bytes: int | None = None
+    grown_steps: int | None = None
     peak_by_phase_bytes: dict[str, int] = {}
 
 
@@ -215,6 +223,8 @@ class RunFacts(_Noun, frozen=True, kw_only=True):
     script: str | None = None
     host: str | None = None
     ended: str | None = None
+    error: str | None = None
+    """Name of the class of the exception that ended it."""
     duration_us: float | None = None
     step_marker: str | None = None
     window: RunWindow

@@ -29,6 +29,7 @@ import math
 
 from perfkit.model.cause import Cause
 from perfkit.model.diagnosis import Diagnosis, Remedy
+from perfkit.reports.advice._memory import at_limit, expands, setting, snippet
 from perfkit.reports.format import count, time_us
 from perfkit.reports.rule import (
     Advice,
@@ -44,10 +45,13 @@ LIMITS = Limits(warning_share=0.05, critical_share=0.20)  # as for input: XProf'
 _INFORM = Limits(warning_share=math.inf, critical_share=math.inf)
 _FEWEST_STEPS = 2  # one step, or a recording without steps, may be the first, which must allocate
 _MOST_CALLS = 4
+_NO_CACHE = "PYTORCH_NO_CUDA_MEMORY_CACHING"
 
 
 def check(diagnosis: Diagnosis) -> Advice | None:
-    """Idle time charged to memory calls of the driver."""
+    """Idle time charged to memory calls of the driver; at memory's limit other rules tell of it."""
+    if at_limit(diagnosis):
+        return None
     cost = idle_us(diagnosis, Cause.ALLOCATOR)
     places = places_of(diagnosis, Cause.ALLOCATOR)
     calls = [call for call in diagnosis.host_calls if call.role == Cause.ALLOCATOR.value]
@@ -61,15 +65,33 @@ def check(diagnosis: Diagnosis) -> Advice | None:
                    c.count_per_step, "1/step") for c in calls[:_MOST_CALLS]),
             *place_facts(places),
         ],
-        remedy=Remedy(
-            text=(
-                "Let the caching allocator keep its memory: expandable segments, no empty_cache() "
-                "in the loop, and shapes that repeat."
-            ),
-            snippet="export PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True  # torch < 2.9\n"
-            "export PYTORCH_ALLOC_CONF=expandable_segments:True       # torch >= 2.9",
-            applies_to="PyTorch",
-        ),
+        remedy=_remedy(diagnosis),
         places=places,
         fix="allocator",
     )  # fmt: skip
+
+
+def _remedy(diagnosis: Diagnosis) -> Remedy:
+    variables = diagnosis.setup.variables if diagnosis.setup else {}
+    if _NO_CACHE in variables:
+        return Remedy(
+            text=f"{_NO_CACHE} turns the caching allocator off: unset it outside of debugging.",
+            snippet=f"unset {_NO_CACHE}",
+            applies_to="PyTorch",
+        )
+    if expands(diagnosis):
+        return Remedy(
+            text=(
+                f"Segments expand already ({setting(diagnosis)}): call no empty_cache() in the "
+                "loop, and make shapes repeat by padding or bucketing."
+            ),
+            applies_to="PyTorch",
+        )
+    return Remedy(
+        text=(
+            "Let the caching allocator keep its memory: expandable segments, no empty_cache() "
+            "in the loop, and shapes that repeat."
+        ),
+        snippet=snippet(diagnosis),
+        applies_to="PyTorch",
+    )

@@ -30,6 +30,7 @@ from __future__ import annotations
 
 from perfkit.model.cause import Cause
 from perfkit.model.diagnosis import Diagnosis, Evidence, Framework, Place, Remedy
+from perfkit.reports.advice._memory import room
 from perfkit.reports.format import count, share, time_us
 from perfkit.reports.rule import (
     Advice,
@@ -58,7 +59,12 @@ def check(diagnosis: Diagnosis) -> Advice | None:
         cause=max(HOST, key=lambda cause: diagnosis.idle_us.get(cause.value, 0.0)),
         cost_us=cost,
         limits=LIMITS,
-        evidence=[*_split(diagnosis), *_kernels(diagnosis), *place_facts(places)],
+        evidence=[
+            *_split(diagnosis),
+            *_kernels(diagnosis),
+            *room(diagnosis),
+            *place_facts(places),
+        ],
         remedy=work or _by_framework(diagnosis.framework),
         places=places,
         fix=None if work else "cuda-graphs",

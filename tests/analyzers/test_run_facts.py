@@ -11,7 +11,8 @@ import pytest
 
 from perfkit.analyzers.loader_facts import loaders
 from perfkit.analyzers.machine_facts import gpus, host
-from perfkit.analyzers.occasion_facts import checkpoints, collections, memory
+from perfkit.analyzers.memory_facts import memory
+from perfkit.analyzers.occasion_facts import checkpoints, collections
 from perfkit.analyzers.run_facts import step_facts, steps_of
 from perfkit.api import analyze
 from perfkit.model.capture import (

@@ -123,6 +123,15 @@ class FakeNvml:
     def nvmlDeviceGetEnforcedPowerLimit(self, handle: Handle) -> int:
         return 700_000
 
+    def nvmlDeviceGetPowerManagementDefaultLimit(self, handle: Handle) -> int:
+        return 700_000
+
+    def nvmlDeviceGetMaxClockInfo(self, handle: Handle, kind: int) -> int:
+        return {1: 1980}[kind]
+
+    def nvmlDeviceGetPciInfo(self, handle: Handle) -> Any:
+        return SimpleNamespace(busId="00000000:65:00.0")
+
     def nvmlDeviceGetTotalEnergyConsumption(self, handle: Handle) -> int:
         self._asked("nvmlDeviceGetTotalEnergyConsumption", handle)
         return 12_345

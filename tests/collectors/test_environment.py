@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perfkit.collectors import limits
+from perfkit.collectors import limits, numa
 from perfkit.collectors.environment import A_PATH, environment, ranks, variables
 
 LAUNCHERS = (
@@ -261,3 +262,12 @@ def test_without_control_groups_there_is_no_limit(groups: Path) -> None:
     assert (limits.cores_by_quota(), limits.memory_limit_bytes()) == (None, None)
     (groups / "own").write_text("nonsense\n::\n")
     assert limits.cores_by_quota() is None
+
+
+def test_nodes_are_those_of_the_cores(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(numa, "_NODES", tmp_path)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {9, 64})
+    assert (numa.count(), numa.nodes_of_cores()) == (None, [])
+    for node, cores in enumerate(("0-7,64-71", "8-15,72", "", "16-23")):
+        write(tmp_path / f"node{node}/cpulist", cores + "\n")  # the third has memory only
+    assert (numa.count(), numa.nodes_of_cores()) == (3, [0, 1])

@@ -24,6 +24,7 @@ class FakeCuda:
         self.initialized, self.backend = initialized, backend
         self.allocated = self.reserved = self.peak = 100
         self.history: list[Any] = []
+        self.ooms = 2
         self.fails = False
         self.memory = self
 
@@ -44,7 +45,7 @@ class FakeCuda:
             "reserved_bytes": of(self.reserved, 2 * self.peak),
             "inactive_split_bytes": of(7, 8),
             "num_alloc_retries": 1,
-            "num_ooms": 2,
+            "num_ooms": self.ooms,
             "num_device_alloc": 30,
             "num_device_free": 4,
         }
@@ -106,6 +107,16 @@ def test_a_step_records_the_allocator(cuda: FakeCuda, tmp_path: Path) -> None:
         )
     ]
     assert cuda.history == []
+
+
+def test_the_step_that_ran_out_of_memory_is_recorded(cuda: FakeCuda, tmp_path: Path) -> None:
+    collector = Memory()
+    collector.start(Run(folder=tmp_path))
+    collector.step(4)
+    cuda.ooms, cuda.peak = 3, 900
+    collector.stop()
+    last = records(tmp_path)[-1]
+    assert (last.step, last.ooms, last.peak_allocated_bytes) == (5, 3, 900)
 
 
 def test_a_peak_is_a_steps_own_only_where_it_rose(cuda: FakeCuda, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from perfkit.collectors import gpus, guard
+from perfkit.collectors import gpus, guard, numa
 from perfkit.collectors.gpu_readings import Gpu
 from perfkit.collectors.nvml import Nvml
 from perfkit.collectors.protocol import Run
@@ -390,7 +390,12 @@ def test_a_forked_child_samples_nothing_and_stops_at_once(install: Install, tmp_
     assert not collector._thread.is_alive()
 
 
-def test_the_machine_in_the_environment(install: Install) -> None:
+def test_the_machine_in_the_environment(
+    install: Install, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(numa, "_DEVICES", tmp_path)
+    (tmp_path / "0000:65:00.0").mkdir()
+    (tmp_path / "0000:65:00.0" / "numa_node").write_text("1\n")
     install(h100(A), h100(B), h100(C), old=True)
     facts = gpus.machine()
     assert facts["driver"] == "550.54.15"
@@ -398,7 +403,13 @@ def test_the_machine_in_the_environment(install: Install) -> None:
         "name": "NVIDIA H100",
         "memory_bytes": 80 << 30,
         "power_limit_w": 700.0,
+        "power_limit_default_w": 700.0,
+        "sm_clock_limit_mhz": 1980,
+        "uuid": A,
+        "numa_node": 1,
     }
+    (tmp_path / "0000:65:00.0" / "numa_node").write_text("-1\n")
+    assert "numa_node" not in gpus.machine()["gpus"][0]
     assert facts["gpu_links"] == {"all": "NVLink"}
     install(h100(A, errors={"nvmlDeviceGetP2PStatus": 3}), h100(B))
     assert gpus.machine()["gpu_links"] == {"0-1": "SYS"}

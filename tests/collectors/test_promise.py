@@ -120,7 +120,7 @@ except KeyError as error:
 def test_the_users_exception_passes_and_the_capture_says_so(tmp_path: Path) -> None:
     assert run(BODY + RAISE, "capture", folder=tmp_path).stdout == "KeyError('mine')\n"
     facts = rank_file(tmp_path / "capture")
-    assert facts.ended == "exception"
+    assert (facts.ended, facts.error) == ("exception", "KeyError")
     assert [window.steps for window in facts.windows] == [5]
 
 
