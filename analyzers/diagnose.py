@@ -10,6 +10,7 @@ from perfkit.analyzers.breakdown import StepTimes
 from perfkit.analyzers.facts import Facts, facts_of
 from perfkit.analyzers.fidelity import fidelity
 from perfkit.analyzers.framework import framework
+from perfkit.analyzers.inference_facts import inference_facts
 from perfkit.analyzers.kernels import kernel_tables
 from perfkit.analyzers.outliers import outliers
 from perfkit.analyzers.places import host_calls, places
@@ -48,6 +49,7 @@ def _of_trace(trace: Trace) -> Diagnosis:
     facts = facts_of(trace)
     kernels, summary = kernel_tables(facts)
     breakdown, idle = _means(facts)
+    software = framework(facts, kernels)
     return Diagnosis(
         perfkit_version=__version__,
         source=_source(trace),
@@ -62,7 +64,7 @@ def _of_trace(trace: Trace) -> Diagnosis:
         host_calls=host_calls(facts),
         copies=copies(facts),
         collectives=collectives(facts),
-        framework=framework(facts, kernels),
+        framework=software,
         places=places(facts),
         outliers=outliers(facts),
         step_rows=_step_rows(facts),
@@ -74,6 +76,7 @@ def _of_trace(trace: Trace) -> Diagnosis:
         whatif=what_if(facts),
         timeline=timeline_of_step(facts),
         python_gaps=python_gaps(facts),
+        inference=inference_facts(facts, software, kernels),
         environment=_environment(trace),
     )
 

@@ -20,7 +20,11 @@ _PARALLELISM = (
 )
 _LOADER = re.compile(r"enumerate\(Data(?:Loader|Pipe)\)#(.+?)(?:\.__next__)?$")
 _OPTIMIZER = re.compile(r"Optimizer\.step#(.+)\.step$")
-_BACKWARD = re.compile(r"autograd::engine::evaluate_function|Backward\d*$|Optimizer\.")
+_BACKWARD = re.compile(
+    r"autograd::engine::evaluate_function|Backward\d*$|Optimizer\.|^perfkit::(backward|optimizer)$"
+)
+# Of kernels, for steps that run as one CUDA graph; bwd_data is a transposed convolution as well.
+_TRAINS = re.compile(r"backward|bwd(?!_data)|wgrad|multi_tensor_apply|[aA]dam", re.IGNORECASE)
 _COMPILED = re.compile(
     r"Torch-Compiled Region|CompiledFxGraph|CompiledFunction|^triton_(poi|red|per)"
 )
@@ -39,7 +43,7 @@ def framework(facts: Facts, kernels: list[Kernel]) -> Framework:
         optimizer=_group(_OPTIMIZER, names),
         compiled=_inductor_share(kernels) >= _COMPILED_SHARE,
         cuda_graphs=_any(_GRAPH_LAUNCH, names) or bool((trace.graph > 0).any()),
-        inference=_has_operators(facts) and not _any(_BACKWARD, names),
+        inference=_is_inference(facts, names, kernels),
         low_precision_share=low_precision_share(kernels),
     )
 
@@ -56,5 +60,11 @@ def _group(pattern: re.Pattern[str], names: list[str]) -> str | None:
     return next((m[1] for name in names if (m := pattern.search(name))), None)
 
 
-def _has_operators(facts: Facts) -> bool:
-    return bool((facts.trace.kind == Kind.OPERATOR).any())
+def _is_inference(facts: Facts, names: list[str], kernels: list[Kernel]) -> bool:
+    """Whether operators were recorded to the end, and none is of backward or an optimizer."""
+    trace = facts.trace
+    if trace.info.damage.truncated or not (trace.kind == Kind.OPERATOR).any():
+        return False
+    if _any(_BACKWARD, names):
+        return False
+    return not _any(_TRAINS, [kernel.name[:LONGEST] for kernel in kernels])

@@ -12,6 +12,7 @@ from perfkit.analyzers.intervals import spans
 from perfkit.analyzers.launches import Launches
 from perfkit.analyzers.names import matching
 from perfkit.analyzers.repeats import repeats
+from perfkit.analyzers.served import SERVED
 from perfkit.model.diagnosis import Excluded, Marker
 from perfkit.model.trace import Int64s, Kind, Trace
 
@@ -53,7 +54,8 @@ def steps(trace: Trace, work: GpuWork, calls: Launches) -> Windows:
     marks = _marks(trace)
     if marks is not None:
         return _from_marks(trace, work, calls, *marks)
-    found = _from_optimizer(trace, calls) or _from_kernels(trace, work, calls)
+    found = _from_optimizer(trace, calls) or _from_engine(trace, work, calls)
+    found = found or _from_kernels(trace, work, calls)
     return found or _one_window(trace, work)
 
 
@@ -114,6 +116,20 @@ def _even(counts: Int64s) -> bool:
     """Whether iterations launch about as much as one another."""
     usual = float(np.median(counts))
     return bool((np.abs(counts - usual) <= _UNEVEN * usual).mean() >= 1 - _UNEVEN)
+
+
+def _from_engine(trace: Trace, work: GpuWork, calls: Launches) -> Windows | None:
+    """A serving engine has a range around each step of its scheduler."""
+    rows = _host_marks(trace, SERVED)
+    if len(rows) < _FEWEST_BORDERS:
+        return None
+    windows = _from_marks(trace, work, calls, rows, np.arange(len(rows)))
+    return replace(
+        windows,
+        labels=tuple(f"step {i + 1}" for i in range(len(rows))),
+        marker="detected",
+        note="no ProfilerStep marks: steps are the ranges of the serving engine",
+    )
 
 
 def _from_kernels(trace: Trace, work: GpuWork, calls: Launches) -> Windows | None:

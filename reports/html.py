@@ -8,6 +8,7 @@ from perfkit.model.diagnosis import Diagnosis
 from perfkit.reports import (
     html_assets,
     html_data,
+    html_inference,
     html_run,
     html_sections,
     html_tables,
@@ -44,6 +45,7 @@ def _body(diagnosis: Diagnosis) -> list[Html]:
         html_sections.breakdown(diagnosis),
         html_sections.findings(diagnosis),
         html_whatif.whatif(diagnosis),
+        html_inference.inference(diagnosis),
         html_run.run(diagnosis, _chart("run-steps", "Line of step times over the run")),
         _steps(diagnosis),
         _timeline(diagnosis),

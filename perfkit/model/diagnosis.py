@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from perfkit.model.inference_facts import InferenceFacts
 from perfkit.model.run_facts import MemoryFacts, RunFacts
 from perfkit.model.setup_facts import SetupFacts
 
@@ -426,6 +427,8 @@ class Diagnosis(_Noun, frozen=True, kw_only=True):
     setup: SetupFacts | None = None
     """Of a Capture; None for a trace file."""
     python_gaps: PythonGaps | None = None
+    inference: InferenceFacts | None = None
+    """Only of a window without backward and optimizer."""
     environment: dict[str, Any]
 
     def to_json(self, *, indent: int = 2) -> str:

@@ -40,6 +40,7 @@ from perfkit.reports.advice._loader import (
     main_loader,
     wait_fact,
 )
+from perfkit.reports.advice._serving import serves
 from perfkit.reports.format import time_us
 from perfkit.reports.rule import (
     Advice,
@@ -59,6 +60,8 @@ _HANDED_OVER = Limits(warning_share=LIMITS.critical_share, critical_share=math.i
 def check(diagnosis: Diagnosis) -> Advice | None:
     """Time the GPU waited for batches."""
     cost = idle_us(diagnosis, Cause.DATALOADER)
+    if not cost and serves(diagnosis):
+        return None
     places, loader = places_of(diagnosis, Cause.DATALOADER), main_loader(diagnosis)
     return Advice(
         title=_title(diagnosis, loader, of_step(diagnosis, cost)),

@@ -31,6 +31,7 @@ import re
 
 from perfkit.model.cause import Cause
 from perfkit.model.diagnosis import Diagnosis, Remedy
+from perfkit.reports.advice._serving import serves
 from perfkit.reports.format import count, time_us
 from perfkit.reports.rule import (
     Advice,
@@ -66,6 +67,12 @@ _SNIPPET = (
     "    running.zero_()"
 )
 
+_SERVING_SNIPPET = (
+    "tokens[:, i] = following               # stays on the GPU\n"
+    "if i % 16 == 15 and bool(finished.all()):   # one wait in 16 tokens\n"
+    "    break"
+)
+
 
 def check(diagnosis: Diagnosis) -> Advice | None:
     """Idle time charged to synchronizing calls."""
@@ -84,15 +91,16 @@ def check(diagnosis: Diagnosis) -> Advice | None:
             *(fact(f"{c.name} runs {count(c.count_per_step)} times and holds the host "
                    f"{time_us(c.total_us)} per step", c.total_us, "us/step") for c in calls[:3]),
         ],
-        remedy=_remedy(places[0].name if places else ""),
+        remedy=_remedy(places[0].name if places else "", serves(diagnosis)),
         places=places,
         fix="sync",
     )  # fmt: skip
 
 
-def _remedy(place: str) -> Remedy:
+def _remedy(place: str, is_serving: bool) -> Remedy:
     text = _REMEDIES.get(place) or _of_unknown(place)
-    snippet = _SNIPPET if place in ("aten::item", "aten::_local_scalar_dense") else None
+    usual = _SERVING_SNIPPET if is_serving else _SNIPPET
+    snippet = usual if place in ("aten::item", "aten::_local_scalar_dense") else None
     return Remedy(text=text, snippet=snippet, applies_to="PyTorch")
 
 

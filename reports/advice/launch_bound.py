@@ -12,7 +12,8 @@ Why it costs
 What to do
     Fewer, larger kernels or cheaper launches: `torch.compile(mode="reduce-overhead")` or CUDA
     graphs replay a whole region with one launch; fused or foreach optimizers; a larger batch
-    makes each kernel longer at the same host cost; move Python work out of the step.
+    makes each kernel longer at the same host cost; move Python work out of the step. A window
+    that serves gets the setting of its engine (vLLM, SGLang, TensorRT-LLM) or of generate().
 
 When not to
     When shapes change each step, CUDA graphs record again and again. When a few long gaps make
@@ -21,6 +22,7 @@ When not to
 
 References
     https://docs.pytorch.org/docs/stable/generated/torch.compile.html
+    https://docs.vllm.ai/en/latest/design/cuda_graphs/
     https://docs.pytorch.org/docs/stable/notes/cuda.html (CUDA graphs); XProf calls 3 % of the
     step in kernel launches moderate and 15 % high. Here Python and operators count too, so the
     limits are higher.
@@ -31,6 +33,7 @@ from __future__ import annotations
 from perfkit.model.cause import Cause
 from perfkit.model.diagnosis import Diagnosis, Evidence, Framework, Place, Remedy
 from perfkit.reports.advice._memory import room
+from perfkit.reports.advice._serving import launch_remedy, replays_graphs, serves
 from perfkit.reports.format import count, share, time_us
 from perfkit.reports.rule import (
     Advice,
@@ -65,7 +68,7 @@ def check(diagnosis: Diagnosis) -> Advice | None:
             *room(diagnosis),
             *place_facts(places),
         ],
-        remedy=work or _by_framework(diagnosis.framework),
+        remedy=work or _by_framework(diagnosis),
         places=places,
         fix=None if work else "cuda-graphs",
     )
@@ -97,6 +100,8 @@ def _host_work(diagnosis: Diagnosis) -> Remedy | None:
                 "see what the host does there; cheaper launches would not help."
             )
         )
+    if replays_graphs(diagnosis):
+        return launch_remedy(diagnosis)
     python = diagnosis.idle_us.get(Cause.PYTHON.value, 0.0)
     if python > 0.6 * idle_us(diagnosis, *HOST):
         return Remedy(
@@ -117,7 +122,14 @@ def _each_us(place: Place) -> float:
     return place.idle_us / (place.count_per_step or 1.0)
 
 
-def _by_framework(framework: Framework) -> Remedy:
+def _by_framework(diagnosis: Diagnosis) -> Remedy:
+    framework = diagnosis.framework
+    if serves(diagnosis) and not framework.compiled:
+        return launch_remedy(diagnosis)
+    return _by_training(framework)
+
+
+def _by_training(framework: Framework) -> Remedy:
     if framework.compiled:
         return Remedy(
             text=(
@@ -126,12 +138,6 @@ def _by_framework(framework: Framework) -> Remedy:
             ),
             snippet='model = torch.compile(model, mode="reduce-overhead")',
             applies_to="torch.compile",
-        )
-    if framework.inference:
-        return Remedy(
-            text="Replay the model as a CUDA graph, or serve larger batches.",
-            snippet='model = torch.compile(model, mode="reduce-overhead")',
-            applies_to="PyTorch inference",
         )
     name = framework.optimizer or "AdamW"
     return Remedy(

@@ -29,6 +29,7 @@ from __future__ import annotations
 import math
 
 from perfkit.model.diagnosis import Diagnosis, KernelClass, Remedy
+from perfkit.reports.advice._serving import serves
 from perfkit.reports.format import share, time_us
 from perfkit.reports.rule import Advice, Limits, fact, of_step, share_of_step
 
@@ -91,9 +92,20 @@ def _advice(diagnosis: Diagnosis, time: float, major: int, matrix: list[KernelCl
                  "on tensor cores", c.tensor_core_share, "share")
             for c in matrix
         ] + [fact("at half the bytes alone, half of that time would go: this is what is counted")],
-        remedy=_bf16() if major >= _FIRST_BF16 else _fp16(),
+        remedy=_remedy(major, serves(diagnosis)),
         places=[],
     )  # fmt: skip
+
+
+def _remedy(major: int, is_serving: bool) -> Remedy:
+    if is_serving:
+        form = "bfloat16" if major >= _FIRST_BF16 else "float16"
+        return Remedy(
+            text=f"Serve the model in {form}; or allow TF32 where the GPU has it (Ampere on).",
+            snippet=f"model = model.to(torch.{form}).eval()",
+            applies_to="PyTorch inference",
+        )
+    return _bf16() if major >= _FIRST_BF16 else _fp16()
 
 
 def _bf16() -> Remedy:

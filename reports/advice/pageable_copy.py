@@ -26,6 +26,7 @@ from __future__ import annotations
 
 from perfkit.model.cause import Cause
 from perfkit.model.diagnosis import Copy, Diagnosis, Evidence, Remedy
+from perfkit.reports.advice._serving import serves
 from perfkit.reports.format import count, size, time_us
 from perfkit.reports.rule import Advice, Limits, fact, of_step, places_of
 
@@ -45,7 +46,10 @@ def check(diagnosis: Diagnosis) -> Advice | None:
         cost_us=cost,
         limits=LIMITS,
         evidence=[_evidence(copy) for copy in copies],
-        remedy=_remedy(max(copies, key=lambda copy: copy.exposed_us + copy.idle_us)),
+        remedy=_remedy(
+            max(copies, key=lambda copy: copy.exposed_us + copy.idle_us),
+            loads=not serves(diagnosis) or diagnosis.framework.data_loader is not None,
+        ),
         places=places_of(diagnosis, Cause.COPY),
         fix="copies",
     )
@@ -63,7 +67,8 @@ def _evidence(copy: Copy) -> Evidence:
     return fact(text, copy.exposed_us + copy.idle_us, "us/step")
 
 
-def _remedy(copy: Copy) -> Remedy:
+def _remedy(copy: Copy, *, loads: bool) -> Remedy:
+    """`loads`: batches come from a DataLoader, and not from requests."""
     if copy.direction == "DtoH":
         return Remedy(
             text="Read results into pinned memory without waiting, and look at them a step later.",
@@ -72,6 +77,15 @@ def _remedy(copy: Copy) -> Remedy:
                 "host.copy_(result, non_blocking=True)"
             ),
             applies_to="PyTorch",
+        )
+    if not loads:
+        return Remedy(
+            text="Collect requests in pinned buffers that are kept, and copy without blocking.",
+            snippet=(
+                "host = torch.empty(shape, dtype=dtype, pin_memory=True)   # once\n"
+                "batch = host.copy_(request).to(device, non_blocking=True)"
+            ),
+            applies_to="PyTorch inference",
         )
     return Remedy(
         text="Pin batches in the loader's own thread and copy them without blocking.",

@@ -79,6 +79,28 @@ def test_launch_bound_traces(path: str, idle: float) -> None:
     assert diagnosis(path).findings[0].code == "launch-bound"
 
 
+def test_serving_is_told_from_the_names_of_the_engine() -> None:
+    decode = diagnosis("edge/cuda_graph_replay_decode.json.gz").inference
+    prefill = diagnosis("b200/eager_trace.json.gz").inference
+    assert decode is not None
+    assert prefill is not None
+    assert [(f.phase, f.told_by, f.engine) for f in (decode, prefill)] == [
+        ("decode", "names", "vLLM"),
+        ("prefill", "names", "vLLM"),
+    ]
+    assert (decode.served[0].generations, decode.served[0].context_tokens) == (32, 55086)
+    assert prefill.served[0].prompt_tokens == 888
+    assert decode.graph_share == pytest.approx(0.97, abs=0.01)
+
+
+@pytest.mark.parametrize("path", kineto_files())
+def test_what_trains_is_no_inference_window(path: str) -> None:
+    found = diagnosis(path)
+    assert (found.inference is None) == (not found.framework.inference)
+    if found.framework.optimizer or found.framework.parallelism:
+        assert found.inference is None
+
+
 def test_mi300x_waits_for_communication() -> None:
     path = "mi300x/resnet_act_checkpoint.json.gz"
     assert share(path, "idle") == pytest.approx(0.03, abs=0.01)

@@ -1,0 +1,63 @@
+"""What a window without backward and optimizer serves, and how fast: latencies, batch, phase.
+
+Times are microseconds, counts are means over the counted steps, shares are 0..1; an absent value
+was not told by the trace, which is not the same as 0.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Phase = Literal["prefill", "decode", "mixed", "forward"]
+"""Prompts read, tokens generated one by one, both in one step, or a model without tokens."""
+ToldBy = Literal["names", "shapes", "kernels", "token loop"]
+
+
+class _Noun(msgspec.Struct, frozen=True, omit_defaults=True):
+    pass
+
+
+class Latency(_Noun, frozen=True, kw_only=True):
+    """The distribution of `count` measured times."""
+
+    count: int
+    p50_us: float
+    p90_us: float
+    p99_us: float
+    max_us: float
+
+
+class ServedSteps(_Noun, frozen=True, kw_only=True):
+    """The counted steps of one phase, from the ranges that a serving engine leaves.
+
+    `prompts` and `generations` are requests per step; tokens are those computed in a step, of
+    prompts and of generations; `context_tokens` are the cached tokens that a step's generations
+    look at.
+    """
+
+    phase: Phase
+    wall: Latency
+    prompts: float
+    generations: float
+    prompt_tokens: float | None = None
+    generated_tokens: float | None = None
+    context_tokens: float | None = None
+
+
+class InferenceFacts(_Noun, frozen=True, kw_only=True):
+    """An inference window.
+
+    `steps` has the latency of steps and `tokens` that of the tokens of a loop inside of them;
+    `graph_share` is the share of kernel time that CUDA graphs replayed.
+    """
+
+    phase: Phase
+    told_by: ToldBy | None = None
+    engine: str | None = None
+    steps: Latency | None = None
+    tokens: Latency | None = None
+    tokens_per_step: float | None = None
+    served: list[ServedSteps] = []
+    graph_share: float | None = None
