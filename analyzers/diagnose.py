@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
@@ -24,10 +25,12 @@ from perfkit.model.diagnosis import (
     Breakdown,
     DeviceFacts,
     Diagnosis,
+    Fidelity,
     RankRow,
     Source,
     StepRow,
     Steps,
+    WhatIf,
 )
 from perfkit.model.trace import Int64s, Trace
 from perfkit.version import __version__
@@ -45,8 +48,28 @@ def diagnose(trace: Trace, capture: Capture | None = None) -> Diagnosis:
     return found if capture is None else with_run(found, capture)
 
 
+class _Replayed(NamedTuple):
+    """What rests on the dependency graph and its replay."""
+
+    fidelity: Fidelity
+    saved_us: dict[str, float]
+    whatif: WhatIf
+
+    @classmethod
+    def of(cls, facts: Facts) -> _Replayed:
+        """All of it, in the order in which one needs the other."""
+        return cls(fidelity(facts), saved_by_cause(facts), what_if(facts))
+
+
 def _of_trace(trace: Trace) -> Diagnosis:
     facts = facts_of(trace)
+    with ThreadPoolExecutor(1) as beside:  # numpy mostly works without the interpreter's lock
+        return _tables(facts, beside.submit(_Replayed.of, facts))
+
+
+def _tables(facts: Facts, replayed: Future[_Replayed]) -> Diagnosis:
+    """Everything; what is replayed is asked for last."""
+    trace = facts.trace
     kernels, summary = kernel_tables(facts)
     breakdown, idle = _means(facts)
     software = framework(facts, kernels)
@@ -71,13 +94,13 @@ def _of_trace(trace: Trace) -> Diagnosis:
         ranks=_ranks(trace, breakdown, idle),
         blame=[],
         findings=[],
-        fidelity=fidelity(facts),
-        saved_us=saved_by_cause(facts),
-        whatif=what_if(facts),
         timeline=timeline_of_step(facts),
         python_gaps=python_gaps(facts),
         inference=inference_facts(facts, software, kernels),
         environment=_environment(trace),
+        fidelity=replayed.result().fidelity,
+        saved_us=replayed.result().saved_us,
+        whatif=replayed.result().whatif,
     )
 
 
