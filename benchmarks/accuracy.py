@@ -1,11 +1,14 @@
 """How right perfkit is: one table of scores over runs whose truth is known.
 
     python benchmarks/accuracy.py [--quick] [--workers 2] [--out docs/accuracy.md] [--json FILE]
+    python benchmarks/accuracy.py --rules [--out docs/accuracy.md]
 
 Simulated runs have a fault at several doses, two faults, or a damaged trace, and the simulator's
 truth beside them, which says what each fix would have given. Recorded runs are real programs
 with a fault and repaired. Simpler methods are scored on the same runs. It takes about eight minutes
-of processor time, --quick about one and a half.
+of processor time, --quick about one and a half. --rules scores the advice alone, on the labelled
+cases of tests/advice/labels and a sample of the simulated ones (some two minutes of processor
+time), and renews its part of the document.
 """
 
 from __future__ import annotations
@@ -24,9 +27,10 @@ from typing import TypeVar
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.scoring import cases, document, real, runs
+from benchmarks.scoring import cases, document, real, runs, told
 from benchmarks.scoring.cases import Case
 from benchmarks.scoring.results import Results
+from benchmarks.scoring.told import Told
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -36,20 +40,44 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print the table, write the document."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="two doses, one seed, few pairs")
+    parser.add_argument("--rules", action="store_true", help="what rules say, and nothing else")
     parser.add_argument("--workers", type=int, default=2, help="processes (default 2)")
     parser.add_argument("--out", type=Path, help="write the document here, as Markdown")
     parser.add_argument("--json", type=Path, help="write all scores here")
     asked = parser.parse_args(arguments)
+    if asked.rules:
+        _rules(asked)
+        return
     began = time.perf_counter()
     results = measured(asked.quick, asked.workers)
     took = time.perf_counter() - began
     command = "python benchmarks/accuracy.py" + (" --quick" if asked.quick else "")
-    text = document.text(results, command, date.today().isoformat(), took)
+    text = document.text(results, command, _today(), took)
     print(text)
     if asked.out:
         asked.out.write_text(text, "utf-8")
     if asked.json:
         asked.json.write_text(json.dumps(document.as_json(results, command), indent=1), "utf-8")
+
+
+def _rules(asked: argparse.Namespace) -> None:
+    """Print what rules are worth, and renew the part of the document that says it."""
+    with ProcessPoolExecutor(max_workers=asked.workers) as pool:
+        simulated = _each(pool, "simulated runs", told.simulated, cases.for_rules())
+    found = [*simulated, *labelled()]
+    made = document.rules(found, "python benchmarks/accuracy.py --rules", _today())
+    print(made)
+    if asked.out:
+        asked.out.write_text(document.with_part(asked.out.read_text("utf-8"), made), "utf-8")
+
+
+def labelled() -> list[Told]:
+    """What rules say of the labelled cases that are not simulated."""
+    return [*told.recorded(), *told.public(), *told.storage()]
+
+
+def _today() -> str:
+    return date.today().isoformat()
 
 
 def measured(quick: bool, workers: int, names: Sequence[str] | None = None) -> Results:
@@ -63,6 +91,7 @@ def measured(quick: bool, workers: int, names: Sequence[str] | None = None) -> R
             damaged=list(chain(*each("damaged traces", _damaged, cases.damaged(quick)))),
             recorded=list(real.pairs()),
             public=each("public traces", real.unknown, real.public()),
+            told=labelled(),
         )
 
 

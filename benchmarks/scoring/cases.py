@@ -115,6 +115,13 @@ def pairs(quick: bool) -> list[Case]:
     return [Case(tuple((name, _dose(name)) for name in pair)) for pair in chosen]
 
 
+def for_rules() -> list[Case]:
+    """A sample for the rules alone: two doses and seeds of each fault, all pairs, healthy runs."""
+    again = [Case(case.faults, seed=1) for case in singles(True)]
+    healthy = [Case(seed=seed) for seed in range(2 * CLEAN_SEEDS)]
+    return [*healthy, *singles(True), *again, *pairs(False)]
+
+
 def _dose(name: str) -> float:
     return min(INJECTIONS[name].doses, key=lambda dose: abs(dose - _PAIR_DOSE))
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict
 from math import isnan
 from typing import Any
 
-from benchmarks.scoring import details
+from benchmarks.scoring import details, score_rules
 from benchmarks.scoring.markdown import table
 from benchmarks.scoring.results import METHODS, Results, Row
 from benchmarks.scoring.score_fixes import class_errors
-from benchmarks.scoring.scores import rows
+from benchmarks.scoring.scores import labelled, rows
+from benchmarks.scoring.told import Told
 from perfkit.version import __version__
 
 _TITLES = {
@@ -28,7 +30,8 @@ Made by `{command}` on {date} with perfkit {version}, in {seconds:.0f} s. Do not
 GPU that shares no code with perfkit and knows the cause of each idle nanosecond; it runs the same
 program again with each fix, which is the truth for what-ifs. **Recorded** runs ({recorded} pairs)
 are real programs on a CPU, with a fault and repaired (`sample_traces/recorded`). **Public traces**
-({public}) are of real GPUs and have no known cause: of them only the unknown share is scored.
+({public}) are of real GPUs; their causes are not known in numbers, so that of them the unknown share
+is scored, and the rules by what their README says.
 
 The simulator and the replay share assumptions, such as queues that are worked off in order, and the
 replay was developed with the simulator at hand: errors of nearly nothing here say that the replay
@@ -53,6 +56,18 @@ _TERMS = """\
   zero. It is asked about the largest dose of each fault.
 """
 
+_SOURCES = ("simulated", "recorded", "public", "storage")
+_RULES = """\
+Made by `{command}` on {date} with perfkit {version}. The labels in `tests/advice/labels` say of
+each case which rules must speak, which may, and that all others must be silent: {simulated}
+simulated runs, {recorded} recorded ones, {public} public traces by what their README says of them,
+and {storage} runs whose storage is described as commands and the kernel print it. A rule speaks
+falsely with a warning, or with information that costs 3 % of the step; it is silent when nothing
+of it is shown. Healthy are the cases in which nothing may be said. What the labels let a rule say
+(`may`: true of the run, or not known) is allowed and counts neither way. Rules without a case that asks for them have cases of both kinds in
+`tests/advice` alone, which are not counted here.
+"""
+
 
 def text(results: Results, command: str, date: str, seconds: float) -> str:
     """The whole document."""
@@ -66,10 +81,28 @@ def text(results: Results, command: str, date: str, seconds: float) -> str:
         _part("Damaged traces (simulated)", details.damages(results)),
         _part("Recorded pairs", details.recorded(results)),
         _part("Public traces", details.public(results)),
+        *([rules(labelled(results), command, date)] if results.told else []),
         _part("Largest misses", "\n".join(f"- {miss}" for miss in details.misses(results))),
         _part("Errors by class of fix", _literal(results)),
     ]
     return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def rules(told: list[Told], command: str, date: str) -> str:
+    """The part on the advice; the other parts may be of another run of the benchmark."""
+    counts = {source: sum(one.source == source for one in told) for source in _SOURCES}
+    made = _RULES.format(command=command, date=date, version=__version__, **counts)
+    main = _main_table(score_rules.rows(told))
+    return _part("Rules", "\n\n".join([made.strip(), main, score_rules.details(told)]))
+
+
+def with_part(text: str, part: str) -> str:
+    """The document with this part in place of the one of the same title, or before the misses."""
+    title = part.partition("\n")[0]
+    old = re.compile(rf"^{re.escape(title)}\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
+    rest, count = old.subn(lambda _: part.strip() + "\n\n", text, count=1)
+    before, heading, after = text.partition("## Largest misses")
+    return rest if count else f"{before}{part.strip()}\n\n{heading}{after}"
 
 
 def _how(results: Results, command: str, date: str, seconds: float) -> str:

@@ -9,6 +9,7 @@ from math import isnan
 from benchmarks.scoring.detection import Seen, spread
 from benchmarks.scoring.real import Pair, Public
 from benchmarks.scoring.runs import COPIES, NOT_KNOWN, Damaged, Run
+from benchmarks.scoring.told import Told
 
 METHODS = ("perfkit", "occupant", "subtract", "HTA")
 SIMULATED, RECORDED, PUBLIC = "simulated", "recorded", "public traces"
@@ -24,6 +25,8 @@ class Results:
     damaged: list[Damaged] = field(default_factory=list)
     recorded: list[Pair] = field(default_factory=list)
     public: list[Public] = field(default_factory=list)
+    told: list[Told] = field(default_factory=list)
+    """What rules say of labelled cases that are not simulated."""
 
     @property
     def runs(self) -> list[Run]:

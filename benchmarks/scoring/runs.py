@@ -13,6 +13,7 @@ import perfkit
 from benchmarks.scoring import baselines, hta_baselines
 from benchmarks.scoring.cases import Case, Damage
 from benchmarks.scoring.predictions import Prediction
+from benchmarks.scoring.said import Said, said_of
 from perfkit.analyzers.facts import Facts, facts_of
 from perfkit.analyzers.whatif import what_if
 from perfkit.model.diagnosis import Diagnosis, Fix, Together
@@ -53,6 +54,8 @@ class Run:
     """By method."""
     skipped: list[str] = field(default_factory=list)
     """Methods that gave no answer, and why."""
+    said: list[Said] = field(default_factory=list)
+    """The findings with what they cost."""
 
     @property
     def alarms(self) -> list[str]:
@@ -89,6 +92,7 @@ def measured(case: Case, with_hta: bool = False) -> Run:
         replay_failed=list(facts.replay.failed),
         predicted=predicted,
         skipped=skipped,
+        said=said_of(diagnosis.findings),
     )
 
 
@@ -109,6 +113,12 @@ def true_us(simulated: Simulated) -> dict[str, float]:
     total[COMMUNICATION] = sum(row["communication_ns"] for row in rows)
     total[COPIES] = sum(row["copy_ns"] for row in rows)
     return {cause: ns / 1000 / len(rows) for cause, ns in total.items()}
+
+
+def shares(simulated: Simulated) -> dict[str, float]:
+    """The same as shares of the step."""
+    step_us = _step_us(simulated.truth)
+    return {cause: us / step_us for cause, us in true_us(simulated).items()}
 
 
 def _fixes(truth: Mapping[str, Any], of: str) -> dict[str, float]:

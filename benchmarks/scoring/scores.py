@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from benchmarks.scoring import score_causes, score_fixes, score_traces
+from benchmarks.scoring import score_causes, score_fixes, score_rules, score_traces
 from benchmarks.scoring.results import Results, Row
+from benchmarks.scoring.told import Told
 
 
 def rows(results: Results) -> list[Row]:
@@ -19,4 +20,10 @@ def rows(results: Results) -> list[Row]:
         *score_traces.unknown(results),
         *score_traces.damage(results),
         *score_traces.recorded(results),
+        *score_rules.rows(labelled(results)),
     ]
+
+
+def labelled(results: Results) -> list[Told]:
+    """All cases for whose label rules are scored; none where only some kinds were measured."""
+    return [*score_rules.simulated(results.runs), *results.told] if results.told else []
