@@ -30,8 +30,8 @@ Made by `{command}` on {date} with perfkit {version}, in {seconds:.0f} s. Do not
 GPU that shares no code with perfkit and knows the cause of each idle nanosecond; it runs the same
 program again with each fix, which is the truth for what-ifs. **Recorded** runs ({recorded} pairs)
 are real programs on a CPU, with a fault and repaired (`sample_traces/recorded`). **Public traces**
-({public}) are of real GPUs; their causes are not known in numbers, so that of them the unknown share
-is scored, and the rules by what their README says.
+({public}) are of real GPUs and have no known cause in numbers: of them the unknown share is scored,
+and the rules by what their README says.
 
 The simulator and the replay share assumptions, such as queues that are worked off in order, and the
 replay was developed with the simulator at hand: errors of nearly nothing here say that the replay
@@ -64,8 +64,8 @@ simulated runs, {recorded} recorded ones, {public} public traces by what their R
 and {storage} runs whose storage is described as commands and the kernel print it. A rule speaks
 falsely with a warning, or with information that costs 3 % of the step; it is silent when nothing
 of it is shown. Healthy are the cases in which nothing may be said. What the labels let a rule say
-(`may`: true of the run, or not known) is allowed and counts neither way. Rules without a case that asks for them have cases of both kinds in
-`tests/advice` alone, which are not counted here.
+(`may`: true of the run, or not known) is allowed and counts neither way. Rules without a case that
+asks for them have cases of both kinds in `tests/advice` alone, which are not counted here.
 """
 
 

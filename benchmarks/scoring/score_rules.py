@@ -18,8 +18,9 @@ _LABELLED = "labelled"
 
 @dataclass(frozen=True)
 class RuleScore:
-    """One rule: where it must speak, the cases that let it speak and in which it did, and the
-    healthy cases in which it did although nothing is wrong.
+    """One rule: in how many cases it spoke rightly, wrongly, not at all though it must, or allowed.
+
+    `alarms` are those of the `healthy` cases in which it spoke.
     """
 
     code: str
