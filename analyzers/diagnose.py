@@ -44,7 +44,12 @@ def diagnose(trace: Trace, capture: Capture | None = None) -> Diagnosis:
 
     `verdict` and `findings` are left to the advice rules.
     """
-    found = _of_trace(trace)
+    return diagnosis_of(facts_of(trace), capture)
+
+
+def diagnosis_of(facts: Facts, capture: Capture | None = None) -> Diagnosis:
+    """The same from facts that are at hand, and may be asked more afterwards."""
+    found = _of_trace(facts)
     return found if capture is None else with_run(found, capture)
 
 
@@ -61,8 +66,7 @@ class _Replayed(NamedTuple):
         return cls(fidelity(facts), saved_by_cause(facts), what_if(facts))
 
 
-def _of_trace(trace: Trace) -> Diagnosis:
-    facts = facts_of(trace)
+def _of_trace(facts: Facts) -> Diagnosis:
     with ThreadPoolExecutor(1) as beside:  # numpy mostly works without the interpreter's lock
         return _tables(facts, beside.submit(_Replayed.of, facts))
 

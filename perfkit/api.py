@@ -7,6 +7,7 @@ from os import PathLike, fspath
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from perfkit.analyzers.facts import Facts
     from perfkit.model.diagnosis import Audience, Diagnosis, WhatIf
     from perfkit.model.settings import Settings
     from perfkit.model.trace import Trace
@@ -38,22 +39,25 @@ def analyze(
     Raises `perfkit.PerfkitError`, one sentence with the remedy, when there is nothing usable to
     read, or a code or fix is unknown.
     """
-    from perfkit.analyzers.diagnose import diagnose
+    from perfkit.analyzers.diagnose import diagnosis_of
+    from perfkit.analyzers.facts import facts_of
     from perfkit.analyzers.whatif import fixes_of
     from perfkit.reports.advice import advise
 
     fixes_of(fixes)  # a wrong name is said before a long read
     trace, capture = _opened(fspath(path), progress, rank, window)
-    told = advise(
-        diagnose(trace, capture), rules=rules, ignore=ignore, audience=audience, settings=settings
-    )
-    return _asked(told, trace, fixes) if fixes else told
+    facts = facts_of(trace)
+    found = diagnosis_of(facts, capture)
+    told = advise(found, rules=rules, ignore=ignore, audience=audience, settings=settings)
+    return _asked(told, facts, fixes) if fixes else told
 
 
-def _asked(diagnosis: Diagnosis, trace: Trace, fixes: Sequence[str]) -> Diagnosis:
+def _asked(diagnosis: Diagnosis, facts: Facts, fixes: Sequence[str]) -> Diagnosis:
     import msgspec
 
-    return msgspec.structs.replace(diagnosis, whatif=whatif(trace, fixes))
+    from perfkit.analyzers.whatif import what_if
+
+    return msgspec.structs.replace(diagnosis, whatif=what_if(facts, fixes))
 
 
 def whatif(trace: Trace | str | PathLike[str], fixes: Sequence[str] = ()) -> WhatIf:

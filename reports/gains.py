@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from perfkit.model.diagnosis import Diagnosis, Finding, Gain, Replay, Together
 from perfkit.reports.format import clean, fine_share, time_us, times_us
+from perfkit.reports.gates import repaired_text, violated_text
 
 WITHIN_ERROR = "within the error of the prediction"
 
@@ -75,11 +76,13 @@ def trust_text(diagnosis: Diagnosis) -> str:
     found, replay = diagnosis.whatif, diagnosis.fidelity.replay
     if found is not None and found.withheld:
         return f"What-if is withheld: {clean(found.withheld).rstrip('.')}."
-    return f"Replay {_reproduces(replay)}." if replay is not None else ""
+    note = f" {clean(found.note)}" if found is not None and found.note else ""
+    return f"Replay {_reproduces(replay)}.{note}" if replay is not None else ""
 
 
 def _reproduces(replay: Replay) -> str:
     return (
         f"reproduces the recording within {fine_share(replay.open_error)} (open), "
-        f"{fine_share(replay.violation_share)} of its recorded edges violated"
+        f"{violated_text(replay)} recorded edges violated, "
+        f"{repaired_text(replay)} time stamps repaired"
     )

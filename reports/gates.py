@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from perfkit.model.diagnosis import Fidelity, Replay
-from perfkit.reports.format import fine_share
+from perfkit.reports.format import count, fine_share
 
 # (what it is, the field of Replay, the most that passes); analyzers/graph/gates.py applies them
 LIMITS = (
@@ -21,11 +21,15 @@ MOST_MISSING = 0.005
 
 @dataclass(frozen=True)
 class Gate:
-    """One gate: what it measures, the share measured, the most that passes."""
+    """One gate: what it measures, the share measured, the most that passes.
+
+    `counted` is what the share is of: how many, of how many.
+    """
 
     name: str
     value: float
     most: float
+    counted: tuple[int, int] | None = None
 
     @property
     def passed(self) -> bool:
@@ -34,8 +38,10 @@ class Gate:
 
     @property
     def value_text(self) -> str:
-        """What was measured, in hundredths of a percent."""
-        return fine_share(self.value)
+        """What was measured, in hundredths of a percent, and the counts behind it."""
+        if self.counted is None:
+            return fine_share(self.value)
+        return f"{of_text(*self.counted)} ({fine_share(self.value)})"
 
     @property
     def most_text(self) -> str:
@@ -48,14 +54,33 @@ def gates(fidelity: Fidelity) -> list[Gate]:
     replay = fidelity.replay
     if replay is None:
         return []
-    missing = Gate("operations or launches without a record", _missing(fidelity), MOST_MISSING)
+    lost, of = _missing(fidelity)
+    name = "operations or launches without a record"
+    missing = Gate(name, lost / max(of, 1), MOST_MISSING, (lost, of))
     return [*(_gate(replay, *limit) for limit in LIMITS), missing]
 
 
+def of_text(part: int, whole: int) -> str:
+    """Such as "3 of 12,345"."""
+    return f"{count(part)} of {count(whole)}"
+
+
+def violated_text(replay: Replay) -> str:
+    """How many recorded edges contradict their times."""
+    return of_text(replay.violations, replay.recorded_edges)
+
+
+def repaired_text(replay: Replay) -> str:
+    """How many time stamps had to be ordered."""
+    return of_text(replay.reordered, replay.time_stamps)
+
+
 def _gate(replay: Replay, name: str, field: str, most: float) -> Gate:
-    return Gate(name, getattr(replay, field), most)
+    counted = field == "violation_share"
+    of = (replay.violations, replay.recorded_edges) if counted else None
+    return Gate(name, getattr(replay, field), most, of)
 
 
-def _missing(fidelity: Fidelity) -> float:
+def _missing(fidelity: Fidelity) -> tuple[int, int]:
     missing = fidelity.orphan_kernels + fidelity.unmatched_launches
-    return missing / max(fidelity.gpu_events + fidelity.unmatched_launches, 1)
+    return missing, fidelity.gpu_events + fidelity.unmatched_launches

@@ -8,7 +8,7 @@ from typing import Any
 from perfkit.model.diagnosis import Breakdown, Diagnosis, KernelSummary
 from perfkit.reports import summary
 from perfkit.reports.format import count, share, size, time_us
-from perfkit.reports.gates import gates
+from perfkit.reports.gates import gates, repaired_text
 from perfkit.reports.html_sections import places_table
 from perfkit.reports.html_tags import Html, code, join, meter, section, table, tag, text
 from perfkit.reports.palette import COLORS
@@ -187,6 +187,8 @@ def fidelity(diagnosis: Diagnosis) -> Html:
         ("host events", count(facts.host_events)),
         ("synchronization records", "yes" if facts.has_sync_events else "no"),
     ]
+    if facts.replay is not None:
+        rows.append(("time stamps repaired", repaired_text(facts.replay)))
     notes = [*summary.fidelity_facts(diagnosis), *summary.excluded_facts(diagnosis)]
     listed = tag("ul", *(tag("li", text(note)) for note in notes)) if notes else _NOTHING
     replayed = _gates(diagnosis)

@@ -16,7 +16,7 @@ from perfkit.analyzers.launches import Launches
 from perfkit.analyzers.rows import present
 from perfkit.analyzers.steps import Windows
 from perfkit.model.cause import CODE, Cause
-from perfkit.model.trace import Int64s, Trace
+from perfkit.model.trace import Int32s, Int64s, Trace
 
 _PASSES = 8
 _RANKS = 4
@@ -28,55 +28,102 @@ class Built:
 
     `operation` is the point of each GPU operation; `border` those of the windows' starts, then of
     the last window's end. `queue_depth` is how many operations fit into the launch queue, None
-    where the trace does not show it.
+    where the trace does not show it. `pace` is that of the loader's workers.
     """
 
     graph: Graph
     operation: Int64s
     border: Int64s
     queue_depth: int | None
+    pace: loader.Pace
 
 
 def build(trace: Trace, work: GpuWork, calls: Launches, host: Host, windows: Windows) -> Built:
     """The dependency graph of one rank's trace."""
-    rows = calls_of(host, calls)
+    parts = _parts(trace, work, calls, host, windows)
+    points, held = parts.points, _held(parts)
+    edges = _edges(parts, held)
+    made, order = _sorted(points, _lags(parts, held, edges), edges)
+    return Built(
+        graph=_with_staging(made, order[points.operation[_staged(calls, host)]]),
+        operation=order[points.operation],
+        border=order[parts.at[0]],
+        queue_depth=next((w.depth for w in held if w.depth), None),
+        pace=parts.marks.batches.pace,
+    )
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """A trace with its points, by `at` the marks of each kind, `rows` the calls, and the queue."""
+
+    trace: Trace
+    work: GpuWork
+    calls: Launches
+    host: Host
+    rows: Int64s
+    marks: _Marks
+    points: Points
+    at: list[Int64s]
+    queue: streams.Queue
+    gap: int
+    """Nanoseconds between operations of a stream that are queued up."""
+
+
+def _parts(trace: Trace, work: GpuWork, calls: Launches, host: Host, windows: Windows) -> _Parts:
+    rows, marks = calls_of(host, calls), _marked(trace, calls, host, windows)
+    points = points_of(trace, work, rows, *marks.columns)
+    at, queue = marks.places(points.mark), streams.queue_of(trace, work, calls)
+    gap = streams.stream_gap(trace, work, calls, queue)
+    return _Parts(trace, work, calls, host, rows, marks, points, at, queue, gap)
+
+
+@dataclass(frozen=True)
+class _Marks:
+    """Points that no call and no operation is: (times, lane of each) of every kind."""
+
+    kinds: list[tuple[Int64s, Int64s]]
+    batches: loader.Batches
+
+    @property
+    def columns(self) -> tuple[Int64s, Int32s]:
+        """Times and lanes of all."""
+        times, lanes = (np.concatenate(parts) for parts in zip(*self.kinds, strict=True))
+        return times, lanes.astype(np.int32)
+
+    def places(self, mark: Int64s) -> list[Int64s]:
+        """The points of each kind, of all marks' points."""
+        return np.split(mark, np.cumsum([len(times) for times, _ in self.kinds])[:-1])
+
+
+def _marked(trace: Trace, calls: Launches, host: Host, windows: Windows) -> _Marks:
+    """Borders of steps, begins and ends of handovers, batches, and what workers do.
+
+    Workers have lanes of their own behind those of the trace.
+    """
     launching = present(trace.lane[calls.call[calls.call >= 0]])
     main = main_thread(host, launching or present(host.thread)) or 0
     given = threads.handovers(host, main, launching)
     batches = loader.batches(host, main)
     borders = np.append(windows.start, windows.end[-1])
-    marks = np.concatenate((borders, given.start, given.start, given.end, given.end, batches.end))
-    lanes = np.concatenate((
-        np.full(len(borders), main), given.waiting, given.working, given.working, given.waiting,
-        np.full(len(batches), main),
-    )).astype(np.int32)  # fmt: skip
-    points = points_of(trace, work, rows, marks, lanes)
-    mark = np.split(points.mark, np.cumsum((len(borders), *(4 * [len(given)]))))
-    queue = streams.queue_of(trace, work, calls)
-    gap = streams.stream_gap(trace, work, calls, queue)
-    held = _held(trace, work, calls, host, points, queue) if len(work) else []
-    edges = _joined([
-        threads.thread_edges(*mark[1:5]),
-        threads.driver_edges(trace, points, rows),
-        loader.batch_edges(points, mark[5]),
-        *(_gpu_edges(trace, work, calls, points, queue) if len(work) else []),
-        *(w.edges for w in held),
-    ])  # fmt: skip
-    lag = _lags(points, gap, held, edges)
-    lag[mark[5][1:]] = _before_waits(points, mark[5], batches.start)[1:]
-    made, order = _sorted(points, lag, edges)
-    made = _with_staging(made, order[points.operation[_staged(calls, host)]])
-    return Built(
-        graph=made,
-        operation=order[points.operation],
-        border=order[mark[0]],
-        queue_depth=next((w.depth for w in held if w.depth), None),
-    )
+    none = np.empty(0, dtype=np.int64)
+    work = (none, none)
+    if batches.made is not None:
+        work = (batches.made.marks, batches.made.lanes + len(trace.lanes))
+    return _Marks([
+        (borders, np.full(len(borders), main)),
+        (given.start, given.waiting), (given.start, given.working),
+        (given.end, given.working), (given.end, given.waiting),
+        (batches.end, np.full(len(batches), main)), work,
+    ], batches)  # fmt: skip
 
 
-def _held(
-    trace: Trace, work: GpuWork, calls: Launches, host: Host, points: Points, queue: streams.Queue
-) -> list[waits.Waits]:
+def _held(parts: _Parts) -> list[waits.Waits]:
+    """Calls that the GPU holds."""
+    trace, work, calls, host = parts.trace, parts.work, parts.calls, parts.host
+    points, queue = parts.points, parts.queue
+    if not len(work):
+        return []
     return [
         *waits.queue_waits(trace, work, calls, points, queue),
         waits.sync_waits(trace, work, calls, host, points, queue),
@@ -86,14 +133,23 @@ def _held(
     ]
 
 
-def _gpu_edges(
-    trace: Trace, work: GpuWork, calls: Launches, points: Points, queue: streams.Queue
-) -> list[Edges]:
-    gap = streams.stream_gap(trace, work, calls, queue)
+def _edges(parts: _Parts, held: list[waits.Waits]) -> Edges:
+    at, points = parts.at, parts.points
+    return _joined([
+        threads.thread_edges(*at[1:5]),
+        threads.driver_edges(parts.trace, points, parts.rows),
+        *loader.batch_edges(points, at[5], at[6], parts.marks.batches),
+        *(_gpu_edges(parts) if len(parts.work) else []),
+        *(w.edges for w in held),
+    ])  # fmt: skip
+
+
+def _gpu_edges(parts: _Parts) -> list[Edges]:
+    some = (parts.trace, parts.work, parts.calls, parts.points)
     return [
-        streams.launch_edges(trace, work, calls, points, queue),
-        streams.event_edges(trace, work, calls, points, queue),
-        streams.graph_edges(trace, work, calls, points, gap),
+        streams.launch_edges(*some, parts.queue),
+        streams.event_edges(*some, parts.queue),
+        streams.graph_edges(*some, parts.gap),
     ]
 
 
@@ -102,8 +158,9 @@ def _joined(parts: list[Edges]) -> Edges:
     return Edges(*(np.concatenate([getattr(p, name) for p in parts]) for name in names))
 
 
-def _lags(points: Points, gap: int, held: list[waits.Waits], edges: Edges) -> Int64s:
+def _lags(parts: _Parts, held: list[waits.Waits], edges: Edges) -> Int64s:
     """The least time from the end of the point before, on the same lane."""
+    points, gap = parts.points, parts.gap
     before = points.prev
     lag = np.where(before >= 0, points.time - (points.time + points.dur)[before], 0)
     lag = np.where(points.kind == Point.OPERATION, np.minimum(lag, gap), lag)
@@ -112,12 +169,8 @@ def _lags(points: Points, gap: int, held: list[waits.Waits], edges: Edges) -> In
         lag[ends] = np.minimum(lag[ends], some.cost)
     waiting = edges.target[edges.kind == Edge.THREAD]
     lag[waiting] = np.minimum(lag[waiting], 0)
+    loader.set_lags(lag, points, parts.at[5], parts.at[6], parts.marks.batches)
     return lag
-
-
-def _before_waits(points: Points, arrivals: Int64s, start: Int64s) -> Int64s:
-    """What the thread did before it began to wait."""
-    return np.asarray(np.maximum(start - points.time[points.prev[arrivals]], 0))
 
 
 def _sorted(points: Points, lag: Int64s, edges: Edges) -> tuple[Graph, Int64s]:

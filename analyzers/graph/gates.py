@@ -37,8 +37,11 @@ def replay_fidelity(facts: Facts) -> Replay:
         start_error=float(start.mean()) / max(step, 1) if len(start) else 0.0,
         residual_share=_rest_on_path(graph) / length,
         violation_share=graph.repairs.violations / max(graph.repairs.recorded_edges, 1),
+        violations=graph.repairs.violations,
+        recorded_edges=graph.repairs.recorded_edges,
         clock_shift_us=facts.clock_shift_ns / 1000,
         reordered=graph.repairs.reordered,
+        time_stamps=len(graph),
         queue_depth=built.queue_depth,
         failed=[],
     )

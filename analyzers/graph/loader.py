@@ -5,40 +5,107 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+import numpy as np
+
 from perfkit.analyzers.graph.model import Edge, Edges
 from perfkit.analyzers.graph.points import Points
 from perfkit.analyzers.graph.streams import edges
+from perfkit.analyzers.graph.workers import Made, delivery, made_for
 from perfkit.analyzers.host import Host
 from perfkit.analyzers.intervals import spans
 from perfkit.analyzers.names import matching
-from perfkit.model.trace import Int64s
+from perfkit.model.trace import Bools, Int64s
 
 _WORKERS = re.compile(r"enumerate\(DataLoader\)#\w*MultiProcessing")
 _READY_NS = 200_000
 """A batch that was ready is handed over within this."""
+_SETS_THE_PACE = 0.9
+"""Of the batches late: the time between them is that which the loader needs."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast a loader with workers could be.
+
+    `taken` are the times at which batches of workers were had, shape (batches,). In the long run
+    one comes every `deliver_ns`; where that is None and `is_hidden`, most were ready and nobody
+    knows.
+    """
+
+    taken: Int64s
+    deliver_ns: float | None
+    is_hidden: bool
 
 
 @dataclass(frozen=True)
 class Batches:
-    """Waits of the main thread for batches of loader workers; shapes (waits,), nanoseconds."""
+    """What the main thread took from loader workers; shapes (batches,), nanoseconds.
+
+    Those that were late, and where records tell when all were made, all of them. `is_late` says
+    which the thread waited for.
+    """
 
     start: Int64s
     end: Int64s
+    is_late: Bools
+    made: Made | None
+    pace: Pace
 
     def __len__(self) -> int:
         return len(self.start)
 
 
 def batches(host: Host, main: int) -> Batches:
-    """Waits long enough to show that the batch was not ready."""
+    """Batches of workers; a wait that is long enough shows that the batch was not ready."""
     mine = host.thread == main
     rows = host.rows[mine][matching(host.trace, _WORKERS)[host.trace.name[host.rows[mine]]]]
     start, end = spans(host.trace, rows)
-    long = end - start > _READY_NS
-    return Batches(start[long], end[long])
+    made = made_for(host.trace, start, end)
+    late = end - start > _READY_NS
+    pace = Pace(end, delivery(host.trace), bool(late.sum() < _SETS_THE_PACE * len(late)))
+    if made is None:
+        return Batches(start[late], end[late], late[late], None, pace)
+    late[:] = False
+    late[made.taken] = made.end > start[made.taken]
+    return Batches(start, end, late, made, pace)
 
 
-def batch_edges(points: Points, arrivals: Int64s) -> Edges:
-    """From each late batch to the next: the loader keeps its pace, whatever the training does."""
-    source, target = arrivals[:-1], arrivals[1:]
-    return edges(source, target, points.time[target] - points.time[source], Edge.DATA)
+def batch_edges(points: Points, arrivals: Int64s, work: Int64s, batches: Batches) -> list[Edges]:
+    """`arrivals` are the points of the batches, `work` those of the workers' marks.
+
+    A batch comes once it is made, and is made once its place in the queue is free. Without
+    records each late batch follows the one before: the loader keeps its pace, whatever the
+    training does.
+    """
+    made = batches.made
+    if made is None:
+        source, target = arrivals[:-1], arrivals[1:]
+        return [edges(source, target, points.time[target] - points.time[source], Edge.DATA)]
+    place = np.append(arrivals, -1)[made.freed]
+    return [
+        edges(work[1::2], arrivals[made.taken], _transport(made, batches), Edge.DATA),
+        edges(place, work[0::2], 0, Edge.DATA),
+    ]
+
+
+def _transport(made: Made, batches: Batches) -> Int64s:
+    """Nanoseconds until the training has a batch: through the queue, and the thread that pins it.
+
+    What it took for those that were late; the others stood ready, and take as long as usual.
+    """
+    took = batches.end[made.taken] - made.end
+    late = batches.is_late[made.taken]
+    return np.where(late, took, int(np.median(took[late])) if late.any() else 0)
+
+
+def set_lags(lag: Int64s, points: Points, arrivals: Int64s, work: Int64s, batches: Batches) -> None:
+    """What the thread and the workers need where they wait for nothing."""
+    waits = batches.is_late.copy()
+    if batches.made is None:
+        waits[:1] = False  # nothing says what the first one waited for
+    late = arrivals[waits]
+    before = batches.start[waits] - points.time[points.prev[late]]
+    lag[late] = np.maximum(before, 0)
+    begins = work[0::2]
+    begins = begins[points.prev[begins] >= 0]
+    lag[begins] = lag[begins].min(initial=np.iinfo(np.int64).max)

@@ -49,7 +49,7 @@ class Edge(IntEnum):
     THREAD = 6
     """One thread waits for another: forward for backward, and back."""
     DATA = 7
-    """A batch that was late comes at the pace of the loader."""
+    """A batch comes when a worker has made it, or at the pace of the loader."""
     DRIVER = 8
     """Calls of two threads overlap: the driver lets one through after the other."""
 
@@ -90,8 +90,9 @@ class Repairs:
 class Graph:
     """Points in an order in which each comes after all it waits for; shapes (points,).
 
-    Times are nanoseconds. `row` is the event's row in the trace (-1 for marks), `prev` the point
-    before it on its lane, -1 for the first; a point that waits for nothing stays where it was.
+    Times are nanoseconds. `lane` is one of the trace's, or behind those a loader worker. `row` is
+    the event's row in the trace (-1 for marks), `prev` the point before it on its lane, -1 for the
+    first; a point that waits for nothing stays where it was.
     """
 
     time: Int64s

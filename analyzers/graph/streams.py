@@ -65,17 +65,27 @@ def launch_edges(
 
 
 def _latency(trace: Trace, work: GpuWork, calls: Launches, queue: Queue) -> Int64s:
-    """Nanoseconds from launch to start on a stream that waits for it, by kind of operation."""
+    """Nanoseconds from launch to start on a device that waits for it, by kind of operation.
+
+    The whole device has to: an operation on an idle stream may still wait for another stream.
+    """
     known = calls.call >= 0
     took = work.start - np.where(known, trace.ts[calls.call], work.start)
     known &= work.end > trace.end[calls.call]  # a call that held the host did more than launch
-    idle = known & (_end_before(work, queue) < np.where(known, trace.ts[calls.call], 0))
+    idle = known & (_device_end_before(work, queue) < np.where(known, trace.ts[calls.call], 0))
     lag = np.full(len(work), _USUAL_LATENCY_NS, dtype=np.int64)
     for kind in (Kind.KERNEL, Kind.MEMCPY, Kind.MEMSET):
         mine = trace.kind[work.rows] == kind
         seen = took[mine & idle & (took > 0)]
         lag[mine] = np.percentile(seen, 25) if len(seen) else _USUAL_LATENCY_NS
     return lag
+
+
+def _device_end_before(work: GpuWork, queue: Queue) -> Int64s:
+    """End of all operations launched before each, 0 for the first; shape (operations,)."""
+    found = np.zeros(len(work), dtype=np.int64)
+    found[queue.order[1:]] = np.maximum.accumulate(work.end[queue.order])[:-1]
+    return found
 
 
 def _end_before(work: GpuWork, queue: Queue) -> Int64s:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import combinations
 
 from perfkit.analyzers.facts import Facts
+from perfkit.analyzers.whatif.delivery import delivered, note_on_loader
 from perfkit.analyzers.whatif.edit import Edit
 from perfkit.analyzers.whatif.errors import OF_STEP, of_gain
 from perfkit.analyzers.whatif.fixes import STANDARD, Fix, parse, remove
@@ -42,6 +43,7 @@ def what_if(facts: Facts, names: Sequence[str] = ()) -> WhatIf:
             fixes=rows,
             combinations=[],
             order=[_together(steps, asked)],
+            note=note_on_loader(steps, rows),
         )
     return _standard(steps, facts.device_kind)
 
@@ -61,6 +63,7 @@ def _standard(steps: Stretch, device: str) -> WhatIf:
         fixes=rows,
         combinations=sets,
         order=_order(steps, rows, sets),
+        note=note_on_loader(steps, rows),
     )
 
 
@@ -101,10 +104,11 @@ def gain_of(steps: Stretch, fixes: list[Fix]) -> Gain:
     expected = _saved(steps, edited(steps, fixes, optimistic=False))
     bound = max(_saved(steps, edited(steps, fixes, optimistic=True)), expected, 0.0)
     error = of_gain([fix.name for fix in fixes]) * abs(expected) + OF_STEP * steps.mean_us
+    most, least = delivered(steps, fixes)
     return Gain(
         bound=bound,
-        expected=expected,
-        low=expected - error,
+        expected=min(expected, most),
+        low=min(expected, most, least) - error,
         high=min(expected + error, bound + OF_STEP * steps.mean_us),
     )
 

@@ -89,7 +89,8 @@ class Edit:
 def time_by_cause(facts: Facts, graph: Graph) -> Int64s:
     """Nanoseconds of each cause between each host point and the one before; (causes, points)."""
     spent = np.zeros((len(CAUSES), len(graph)), dtype=np.int64)
-    on_host = np.flatnonzero(~graph.is_operation & (graph.prev >= 0))
+    ours = graph.lane < len(facts.trace.lanes)  # those of loader workers lie behind
+    on_host = np.flatnonzero(~graph.is_operation & ours & (graph.prev >= 0))
     for thread in np.unique(graph.lane[on_host]).tolist():
         mine = on_host[graph.lane[on_host] == thread]
         line = timeline(facts.host, thread)

@@ -251,7 +251,7 @@ class WhatIf(_Noun, frozen=True, kw_only=True):
 
     `fixes` by expected gain; `combinations` are all sets of two and more of the first few; `order`
     is the best first fix, the best two with it, and so on. Where a gate of the replay fails,
-    nothing is predicted and `withheld` says why.
+    nothing is predicted and `withheld` says why. `note` is a sentence on what intervals rest on.
     """
 
     steps: int
@@ -259,6 +259,7 @@ class WhatIf(_Noun, frozen=True, kw_only=True):
     combinations: list[Together]
     order: list[Together]
     withheld: str | None = None
+    note: str | None = None
 
 
 class PerDay(_Noun, frozen=True, kw_only=True):
@@ -327,8 +328,9 @@ class Replay(_Noun, frozen=True, kw_only=True):
 
     `closed_error` with all residuals kept, `open_error` without those of GPU starts and waits;
     `start_error` is the mean error of an operation's start in the open replay, of the mean step;
-    `residual_share` what nothing explains on the path that sets the length; `violation_share` of
-    recorded edges contradict their times; `reordered` are time stamps that had to be ordered.
+    `residual_share` what nothing explains on the path that sets the length; `violations` of the
+    `recorded_edges` contradict their times, which is `violation_share` of them; `reordered` of the
+    `time_stamps` had to be ordered by what they depend on.
     """
 
     closed_error: float
@@ -336,8 +338,11 @@ class Replay(_Noun, frozen=True, kw_only=True):
     start_error: float
     residual_share: float
     violation_share: float
+    violations: int
+    recorded_edges: int
     clock_shift_us: float
     reordered: int
+    time_stamps: int
     queue_depth: int | None = None
     failed: list[str]
 

@@ -85,6 +85,25 @@ class Damage:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerBatches:
+    """Batches of the one loader that a recorded run used, and when its workers made them.
+
+    Batches are numbered as the training takes them, times are nanoseconds as in `Trace.ts`. Batch
+    `batch` was made from `start` to `end` by `worker`, shapes (batches,); `asked_batch` was asked
+    for at `asked_at`, shapes (asked,). `workers` take turns, each with `prefetch` batches to make.
+    """
+
+    batch: Int64s
+    worker: Int64s
+    start: Int64s
+    end: Int64s
+    asked_batch: Int64s
+    asked_at: Int64s
+    workers: int
+    prefetch: int
+
+
+@dataclass(frozen=True, slots=True)
 class TraceInfo:
     """What the file says of itself."""
 
@@ -96,6 +115,8 @@ class TraceInfo:
     devices: tuple[Device, ...] = ()
     metadata: dict[str, Any] = field(default_factory=dict)
     damage: Damage = field(default_factory=Damage)
+    batches: WorkerBatches | None = None
+    """None where no records tell, or not of every batch and of one loader alone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """What records know and a trace may not: garbage collections and checkpoints, as its own events.
 
 Torch before 2.9 records no garbage collection, and no torch marks `torch.save`. Without them an
-analyzer takes such time for Python.
+analyzer takes such time for Python. Nor does a trace see the workers of a loader.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 
 from perfkit.model.capture import CheckpointWrite, Collection
 from perfkit.model.trace import EVENT_COLUMNS, Int64s, Kind, Trace
+from perfkit.trace.capture_batches import worker_batches
 from perfkit.trace.capture_records import Records
 
 CHECKPOINT = "perfkit::checkpoint"
@@ -21,13 +22,16 @@ _STEP = "ProfilerStep#"
 
 
 def with_spans(trace: Trace, records: Records) -> Trace:
-    """The trace with the collections and checkpoints that fall into it, unless it has its own."""
+    """The trace with the collections and checkpoints that fall into it, unless it has its own.
+
+    And with the batches that loader workers made.
+    """
     collections = [(c.start_ns, c.dur_us) for c in records.of(Collection)]
     written = [(c.start_ns, min(c.blocking_us, c.dur_us)) for c in records.of(CheckpointWrite)]
     for name, spans in ((COLLECTION, collections), (CHECKPOINT, written)):
         if not any(known.startswith(name) for known in trace.names):
             trace = _with(trace, name, *_inside(trace, spans))
-    return trace
+    return replace(trace, info=replace(trace.info, batches=worker_batches(trace, records)))
 
 
 def _inside(trace: Trace, spans: list[tuple[int, float]]) -> tuple[Int64s, Int64s]:

@@ -3,6 +3,7 @@
 Nothing here imports perfkit: the analyzers are judged by this package, so they share no code.
 """
 
+from .capture import write_capture
 from .damage import DAMAGES, damage
 from .inject import inject
 from .injections import INJECTIONS, Injection
@@ -23,4 +24,5 @@ __all__ = [
     "simulate",
     "trace_text",
     "write",
+    "write_capture",
 ]

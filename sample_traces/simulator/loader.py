@@ -6,6 +6,7 @@ from random import Random
 
 from .machine import JITTER, Machine
 from .program import Scenario
+from .records import Batch
 
 WORKERS = 4
 PREFETCH = 2  # batches each worker may have made or in the making, PyTorch's default
@@ -37,7 +38,9 @@ class Loader:
                 if stalled:
                     machine.spend(s.stall_us)
                 if self._has_workers:
-                    machine.wait(self._workers.take(index, machine.now))
+                    batch = self._workers.take(index, machine.now)
+                    machine.record.batches.append(batch)
+                    machine.wait(batch.taken)
             if index:
                 with machine.aside("fetch"):
                     self._fetch()
@@ -65,26 +68,29 @@ class Workers:
         self._batch_us = batch_us
         self._slow_us = slow_us
         self._slow_every = slow_every
+        self._begun: list[int] = []
         self._ready: list[int] = []
         self._taken: list[int] = []
 
-    def take(self, index: int, now: int) -> int:
-        """When batch `index` can be handed over, which makes room for another: nanoseconds."""
+    def take(self, index: int, now: int) -> Batch:
+        """Hand over batch `index`, asked for `now`, as soon as it is made: room for another."""
         self._make(index)
-        at = max(now, self._ready[index])
-        self._taken.append(at)
-        return at
+        begun, ready = self._begun[index], self._ready[index]
+        self._taken.append(max(now, ready))
+        return Batch(index, index % WORKERS, begun, ready, now, self._taken[-1])
 
     def _make(self, index: int) -> None:
         for batch in range(len(self._ready), index + 1):
             us = self._batch_us + (self._slow_us if self._is_slow(batch) else 0.0)
             if batch < WORKERS:  # in the making when the run starts, evenly out of step
                 self._ready.append(round(batch * us * 1000 / WORKERS))
+                self._begun.append(self._ready[-1] - round(us * 1000))
                 continue
             queued = batch - WORKERS * PREFETCH
             asked = self._taken[queued] if queued >= 0 else 0
             length = round(us * 1000 * self._uneven(batch))
-            self._ready.append(max(self._ready[batch - WORKERS], asked) + length)
+            self._begun.append(max(self._ready[batch - WORKERS], asked))
+            self._ready.append(self._begun[-1] + length)
 
     def _is_slow(self, batch: int) -> bool:
         return self._slow_every > 0 and batch % self._slow_every == self._slow_every - 3

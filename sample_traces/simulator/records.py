@@ -88,6 +88,21 @@ class Sync:
     source_stream: int = -1
 
 
+@dataclass(frozen=True)
+class Batch:
+    """A batch, made by a worker from `start` to `end`, for which the training asked at `asked`.
+
+    It was handed over at `taken`. What was made before the run has times below 0.
+    """
+
+    index: int
+    worker: int
+    start: int
+    end: int
+    asked: int
+    taken: int
+
+
 @dataclass
 class Recording:
     """Everything a run did, in the order in which the host did it."""
@@ -98,3 +113,5 @@ class Recording:
     syncs: list[Sync] = field(default_factory=list)
     marks: list[Span] = field(default_factory=list)
     gradients: list[tuple[Span, Span]] = field(default_factory=list)
+    batches: list[Batch] = field(default_factory=list)
+    """Those of worker processes."""

@@ -7,10 +7,12 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import perfkit
+from perfkit.analyzers.graph.build import Built, build
 from perfkit.analyzers.whatif.fixes import CATALOGUE
 from perfkit.cli import main
 from perfkit.model.diagnosis import Diagnosis
@@ -175,3 +177,19 @@ def test_a_trace_without_gpus_has_no_idle_gpus(run: Run, tmp_path: Path) -> None
     path = tmp_path / "cpu.json"
     path.write_text(HEALTHY)
     assert "leave --gpus out" in refusal(run("analyze", path, "--gpus", 8))
+
+
+def test_asking_for_fixes_builds_the_graph_once(
+    trace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[Built] = []
+
+    def counted(*given: Any) -> Built:
+        built.append(build(*given))
+        return built[-1]
+
+    monkeypatch.setattr("perfkit.analyzers.facts.build", counted)
+    asked = perfkit.analyze(trace, fixes=["sync", "kernels=2"])
+    assert len(built) == 1
+    assert asked.whatif == perfkit.whatif(trace, ["sync", "kernels=2"])
+    assert asked.findings == perfkit.analyze(trace).findings

@@ -11,7 +11,13 @@ from perfkit.reports.format import times_us
 from perfkit.reports.markdown import render as markdown
 from perfkit.reports.terminal import render as terminal
 from tests.reports.diagnoses import HOSTILE, make_diagnosis, make_finding
-from tests.reports.whatifs import make_predicted, make_replay, make_together, make_withheld
+from tests.reports.whatifs import (
+    make_predicted,
+    make_replay,
+    make_together,
+    make_whatif,
+    make_withheld,
+)
 
 SURE = Gain(bound=7_200.0, expected=6_100.0, low=4_600.0, high=6_900.0)
 
@@ -71,7 +77,8 @@ def test_the_screen_says_each_gain_the_joint_one_and_the_fidelity() -> None:
     for part in (
         "Gain: now 177.6 ms -> 119.6 ms (116.6 to 125.6; never below 115.2)",
         "dataloader + sync + cuda-graphs together: now 177.6 ms -> 100.0 ms (93.6 to 110.0;",
-        "Replay reproduces the recording within 0.16 % (open), 0 % of its recorded edges violated.",
+        "Replay reproduces the recording within 0.16 % (open), "
+        "0 of 12,345 recorded edges violated, 3 of 41,210 time stamps repaired.",
     ):
         assert part in text, part
 
@@ -124,10 +131,19 @@ def test_names_of_fixes_stay_text() -> None:
     assert "**&lt;script&gt;" in markdown(made)
 
 
+def test_what_an_interval_rests_on_is_said_behind_the_fidelity() -> None:
+    told = msgspec.structs.replace(make_whatif(), note="Workers are not\x1b seen.")
+    for text in (
+        terminal(make_predicted(whatif=told), width=100, color=False),
+        markdown(make_predicted(whatif=told)),
+    ):
+        assert "time stamps repaired. Workers are not? seen." in " ".join(text.split())
+
+
 def test_small_shares_of_the_replay_are_not_zero() -> None:
     predicted = make_predicted()
-    replay = make_replay(open_error=0.00001, violation_share=0.0004)
+    replay = make_replay(open_error=0.00001, violations=5)
     fidelity = msgspec.structs.replace(predicted.fidelity, replay=replay)
     said = gains.trust_text(msgspec.structs.replace(predicted, fidelity=fidelity))
     assert said.count("<0.01 %") == 1
-    assert "0.04 %" in said
+    assert "5 of 12,345 recorded edges" in said

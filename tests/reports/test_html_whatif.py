@@ -117,6 +117,8 @@ def test_gates_say_which_passed_and_which_failed() -> None:
     good = words(make_predicted(), "fidelity")
     assert good.count("passed") == 6
     assert "failed" not in good
+    assert "contradict their times passed 0 of 12,345 (0 %) 0.10 %" in good
+    assert "time stamps repaired 3 of 41,210" in good
     bad = words(make_withheld(), "fidelity")
     assert "length of the open replay, without residuals failed 8.10 % 1.00 %" in bad
     assert bad.count("passed") == 5

@@ -56,8 +56,11 @@ def make_replay(**changes: Any) -> Replay:
         start_error=0.0021,
         residual_share=0.004,
         violation_share=0.0,
+        violations=0,
+        recorded_edges=12_345,
         clock_shift_us=0.0,
         reordered=3,
+        time_stamps=41_210,
         queue_depth=1022,
         failed=[],
     )

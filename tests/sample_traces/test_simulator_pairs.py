@@ -126,15 +126,15 @@ def test_workers_hand_batches_over_in_order_at_their_rate() -> None:
     workers = Workers(SEED, 1000.0)
     times = [0]
     for index in range(40):
-        times.append(workers.take(index, times[-1]))
+        times.append(workers.take(index, times[-1]).taken)
     assert all(a <= b for a, b in pairwise(times))
     assert times[-1] == pytest.approx(39 * 1_000_000 / WORKERS, rel=0.1)
 
 
 def test_workers_make_no_more_than_they_may_keep() -> None:
     workers, late = Workers(SEED, 1000.0), 50_000_000
-    assert workers.take(0, 0) == 0
-    times = [workers.take(index, late) for index in range(1, 20)]
+    assert workers.take(0, 0).taken == 0
+    times = [workers.take(index, late).taken for index in range(1, 20)]
     assert times[: WORKERS * PREFETCH] == [late] * WORKERS * PREFETCH
     assert times[WORKERS * PREFETCH] > late
 
