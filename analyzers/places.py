@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from perfkit.analyzers.facts import Facts
 from perfkit.analyzers.idle import Pieces
 from perfkit.analyzers.intervals import Intervals, distinct, spans, union_and_first
+from perfkit.analyzers.nesting import Nestings, modules, ranges
 from perfkit.analyzers.rows import present
 from perfkit.model.cause import CAUSES, CODE, Cause
 from perfkit.model.diagnosis import HostCall, Place
@@ -63,6 +64,8 @@ class _Layers:
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
         self._made: dict[tuple[int, Kind], _Outermost] = {}
+        self.modules: Nestings = modules(facts.trace)
+        self.ranges: Nestings = ranges(facts.trace)
 
     def named_by(self, cause: Cause, thread: int) -> Iterator[_Outermost]:
         """Events that may name a place of this cause, best first."""
@@ -82,31 +85,43 @@ class _Layers:
 
 
 def _of_cause(layers: _Layers, cause: Cause, pieces: Pieces) -> list[Place]:
-    facts, rows = layers.facts, _rows_of(layers, cause, pieces)
+    facts = layers.facts
+    threads, times = _moments(facts.trace, pieces)
+    rows = _rows_of(layers, cause, pieces, threads, times)
     # Name ids, with an entry before the first for "no name".
     names = np.where(rows >= 0, facts.trace.name[rows], -1) + 1
-    total = np.bincount(names, weights=pieces.end - pieces.start)
+    length = pieces.end - pieces.start
+    total = np.bincount(names, weights=length)
     costliest = np.argsort(-total, kind="stable")[:_MOST_PER_CAUSE]
     return [
         Place(
             cause=cause.value,
             name=facts.trace.names[i - 1][:_LONGEST_NAME] if i else _NOWHERE,
-            count_per_step=len(distinct(rows[names == i])) / facts.mean_over,
+            count_per_step=len(distinct(rows[mine])) / facts.mean_over,
             idle_us=facts.per_step_us(total[i]),
+            module=layers.modules.most(threads[mine], times[mine], length[mine]),
+            range=layers.ranges.most(threads[mine], times[mine], length[mine]),
         )
         for i in costliest[total[costliest] > 0].tolist()
+        for mine in (np.flatnonzero(names == i),)
     ]
 
 
-def _rows_of(layers: _Layers, cause: Cause, pieces: Pieces) -> Int64s:
-    """Trace row that names the place of each piece, -1 for none."""
-    trace = layers.facts.trace
-    rows = np.full(len(pieces.start), -1, dtype=np.int64)
-    times = pieces.start.copy()
-    threads = pieces.thread.copy()
+def _moments(trace: Trace, pieces: Pieces) -> tuple[Int64s, Int64s]:
+    """Thread and time that say where each piece comes from: of the call that is charged for it."""
     charged = pieces.blocker >= 0
-    times[charged] = trace.ts[pieces.blocker[charged]]
-    threads[charged] = trace.lane[pieces.blocker[charged]]
+    call = pieces.blocker[charged]
+    threads, times = pieces.thread.astype(np.int64), pieces.start.copy()
+    threads[charged], times[charged] = trace.lane[call], trace.ts[call]
+    return threads, times
+
+
+def _rows_of(
+    layers: _Layers, cause: Cause, pieces: Pieces, threads: Int64s, times: Int64s
+) -> Int64s:
+    """Trace row that names the place of each piece, -1 for none."""
+    rows = np.full(len(pieces.start), -1, dtype=np.int64)
+    charged = pieces.blocker >= 0
     for thread in present(threads[threads >= 0]):
         mine = np.flatnonzero(threads == thread)
         for layer in layers.named_by(cause, thread):

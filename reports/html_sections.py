@@ -20,6 +20,7 @@ from perfkit.reports.html_tags import (
 from perfkit.reports.money import cost_text, idle_text, money_text
 from perfkit.reports.palette import color, idle_key
 from perfkit.reports.summary import UNKNOWN, Slice
+from perfkit.reports.where import where_text
 
 
 def header(diagnosis: Diagnosis) -> Html:
@@ -223,12 +224,18 @@ def _where(places: list[Place]) -> Html:
     return tag("details", tag("summary", text(f"Where ({len(places)})")), listed)
 
 
+def _place(place: Place) -> Html:
+    where = where_text(place)
+    inside = tag("small", text(where), class_="quiet") if where else Html("")
+    return join((code(place.name), inside), " ")
+
+
 def places_table(caption: str, places: list[Place], *, cause: bool = True) -> Html:
     """Idle time by the place of its cause."""
     header = ("place", *(("cause",) if cause else ()), "times per step", "idle per step")
     rows = [
         [
-            code(place.name),
+            _place(place),
             *([_cause(place.cause)] if cause else []),
             text(count(place.count_per_step)),
             text(time_us(place.idle_us)),

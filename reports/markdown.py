@@ -14,6 +14,7 @@ from perfkit.reports.format import clean, clean_lines, count, plural, share, sho
 from perfkit.reports.inference_summary import inference_lines
 from perfkit.reports.money import money_text
 from perfkit.reports.run_summary import run_lines
+from perfkit.reports.where import where_text
 
 _SPECIAL = re.compile(r"([\\`*_\[\]#|~$])")
 _LINKS = re.compile(r"@(?=\w)|#(?=\d)|:(?=//)|(?<=\bwww)(?=\.)|(?<=\bGH)(?=-\d)", re.IGNORECASE)
@@ -111,7 +112,9 @@ def _details(diagnosis: Diagnosis, finding: Finding) -> str:
 
 def _place(place: Place) -> str:
     times = f"{count(place.count_per_step)} per step"
-    return f"- {time_us(place.idle_us)} in {code(place.name)}, {times}"
+    where = where_text(place)
+    inside = f" ({escaped(where)})" if where else ""
+    return f"- {time_us(place.idle_us)} in {code(place.name)}{inside}, {times}"
 
 
 def _snippet(finding: Finding) -> str:

@@ -18,6 +18,7 @@ from perfkit.model.diagnosis import (
 )
 from perfkit.reports.format import count, share, time_us
 from perfkit.reports.page import Page
+from perfkit.reports.where import where_text
 
 _MUCH_UNKNOWN_SHARE = 0.10
 _FEW_STEPS = 2
@@ -91,8 +92,14 @@ def fact(text: str, value: float | None = None, unit: str | None = None) -> Evid
 def place_facts(places: list[Place]) -> list[Evidence]:
     """One line a place."""
     return [
-        fact(f"{time_us(p.idle_us)} per step in {_times(p)}", p.idle_us, "us/step") for p in places
+        fact(f"{time_us(p.idle_us)} per step in {_times(p)}{_inside(p)}", p.idle_us, "us/step")
+        for p in places
     ]
+
+
+def _inside(place: Place) -> str:
+    where = where_text(place)
+    return f" ({where})" if where else ""
 
 
 def _times(entry: Place) -> str:

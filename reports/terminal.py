@@ -22,6 +22,7 @@ from perfkit.reports.palette import color as color_of
 from perfkit.reports.palette import glyph
 from perfkit.reports.run_summary import run_lines
 from perfkit.reports.summary import Slice
+from perfkit.reports.where import where_text
 
 _LINES = 40
 _MOST_CAUSES = 6
@@ -172,9 +173,19 @@ def _finding(console: Console, diagnosis: Diagnosis, finding: Finding) -> Block:
     return [
         *_title(console, finding),
         *(_wrapped(console, evidence, _INDENT, most=2) if evidence else []),
+        *_where(console, finding),
         *_wrapped(console, remedy, _INDENT, most=4),
         *_gain(console, diagnosis, finding),
     ]
+
+
+def _where(console: Console, finding: Finding) -> Block:
+    """Where in the program its costliest place lies, unless the evidence above has said so."""
+    told = where_text(finding.where[0]) if finding.where else ""
+    if not told or (finding.evidence and told in finding.evidence[0].text):
+        return []
+    said = f"Costliest place: {clean(finding.where[0].name)}, {told}"
+    return _wrapped(console, said, _INDENT, most=2)
 
 
 def _gain(console: Console, diagnosis: Diagnosis, finding: Finding) -> Block:

@@ -181,12 +181,18 @@ class Framework(_Noun, frozen=True, kw_only=True):
 
 
 class Place(_Noun, frozen=True, kw_only=True):
-    """Idle time of one cause at one place: what the launching thread was in."""
+    """Idle time of one cause at one place: what the launching thread was in.
+
+    `module` is the path of `nn.Module` classes that holds most of it, `range` that of the
+    program's own ranges, outermost first and parted by " > ".
+    """
 
     cause: str
     name: str
     count_per_step: float
     idle_us: float
+    module: str | None = None
+    range: str | None = None
 
 
 class Outlier(_Noun, frozen=True, kw_only=True):
