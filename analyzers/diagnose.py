@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import numpy as np
 
 from perfkit.analyzers.breakdown import StepTimes
+from perfkit.analyzers.communication_facts import communication_facts
 from perfkit.analyzers.facts import Facts, facts_of
 from perfkit.analyzers.fidelity import fidelity
 from perfkit.analyzers.framework import framework
@@ -91,6 +92,7 @@ def _tables(facts: Facts, replayed: Future[_Replayed]) -> Diagnosis:
         host_calls=host_calls(facts),
         copies=copies(facts),
         collectives=collectives(facts),
+        collective_facts=communication_facts(facts),
         framework=software,
         places=places(facts),
         outliers=outliers(facts),

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from perfkit.analyzers.collective_calls import dtype_bytes, told_by
 from perfkit.analyzers.facts import Facts
 from perfkit.analyzers.intervals import spans, union
 from perfkit.analyzers.names import used
@@ -16,7 +17,6 @@ from perfkit.model.diagnosis import Collective, Copy, Overlap
 from perfkit.model.trace import Bools, Int64s, Kind
 
 _COPY_NAME = re.compile(r"Mem(?:cpy|set) ?(\w+)? ?\((?:(\w+) -> )?(\w+)\)")
-_DTYPE_BYTES = {"double": 8, "long": 8, "float": 4, "int": 4, "half": 2, "bfloat16": 2}
 _LONGEST_NAME = 200
 
 
@@ -110,12 +110,11 @@ def collectives(facts: Facts) -> list[Collective]:
     """Communication kernels by collective (by kernel name where none is told), longest first."""
     rows = facts.work.rows[facts.work.is_communication]
     rows = rows[facts.in_counted(facts.trace.ts[rows])]
-    table = facts.trace.collectives
-    order = np.argsort(table.row, kind="stable")
-    at = np.searchsorted(table.row[order], facts.trace.row[rows])
-    entry = np.append(order, -1)[np.minimum(at, len(order))]
-    told = (entry >= 0) & (np.append(table.row, -1)[entry] == facts.trace.row[rows])
-    name = np.where(told, np.append(table.name, -1)[entry], facts.trace.name[rows])
+    entry = told_by(facts, rows)
+    told = entry >= 0
+    name = np.where(
+        told, np.append(facts.trace.collectives.name, -1)[entry], facts.trace.name[rows]
+    )
     found = [
         _collective(facts, int(n), rows[name == n], entry[(name == n) & told])
         for n in np.unique(name)
@@ -126,7 +125,7 @@ def collectives(facts: Facts) -> list[Collective]:
 def _collective(facts: Facts, name: int, rows: Int64s, entries: Int64s) -> Collective:
     table, names = facts.trace.collectives, facts.trace.names
     dtype = names[table.dtype[entries[0]]] if len(entries) else None
-    size = _DTYPE_BYTES.get(re.sub(r"[^a-z0-9]", "", (dtype or "").lower()))
+    size = dtype_bytes(dtype)
     elements = np.maximum(table.in_elements[entries], table.out_elements[entries])
     whole = len(entries) == len(rows) and size is not None
     return Collective(

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from perfkit.model.communication_facts import CommunicationFacts
 from perfkit.model.inference_facts import InferenceFacts
 from perfkit.model.run_facts import MemoryFacts, RunFacts
 from perfkit.model.setup_facts import SetupFacts
@@ -418,6 +419,7 @@ class Diagnosis(_Noun, frozen=True, kw_only=True):
     host_calls: list[HostCall]
     copies: list[Copy]
     collectives: list[Collective]
+    collective_facts: CommunicationFacts | None = None
     framework: Framework
     places: list[Place]
     outliers: Outliers | None = None

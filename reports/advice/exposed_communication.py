@@ -1,7 +1,10 @@
 """The GPU communicates while nothing else runs.
 
 What it detects
-    Time in communication kernels (NCCL, RCCL and others) that no computation covers.
+    Time in communication kernels (NCCL, RCCL and others) that no computation covers: by part of
+    the step, and by what keeps it from being hidden. That is the stream of the computation, a
+    host that had launched nothing to hide it, more reductions than the backward pass can hide,
+    too few buckets, or a launch after the backward pass.
 
 Why it costs
     While a collective runs alone, the GPU's arithmetic stands still. From one rank's trace the
@@ -9,12 +12,13 @@ Why it costs
 
 What to do
     Compare the ranks' times in the same collective first: the rank with the shortest is the
-    late one. If all are long, overlap: the setting depends on the framework, and the remedy
-    names it.
+    late one. If all are long, overlap: the setting depends on the framework and on what limits
+    overlap, and the remedy names it.
 
 When not to
     If one rank is late, overlap settings change nothing: find out what that rank waits for.
     Collectives slow kernels beside them by some percent, so not all exposed time can be won.
+    DataParallel, slow links, many small messages and 32-bit gradients have rules of their own.
 
 References
     https://docs.pytorch.org/docs/stable/generated/torch.nn.parallel.DistributedDataParallel.html
@@ -25,112 +29,31 @@ References
 
 from __future__ import annotations
 
-import re
-
-from perfkit.model.diagnosis import Collective, Diagnosis, Evidence, Remedy
+from perfkit.model.communication_facts import Phase, PhaseCollectives
+from perfkit.model.diagnosis import Collective, Diagnosis, Evidence
+from perfkit.reports.advice._communication import ONE_RANK, message_fact, overlap_remedy
 from perfkit.reports.format import count, share, size, time_us
 from perfkit.reports.rule import Advice, Limits, fact, of_step
 
 LIMITS = Limits(warning_share=0.10, critical_share=0.30)  # kineto tb_plugin: 10 %
 _MOST = 3
 
-_BY_FRAMEWORK = {
-    "DeepSpeed": Remedy(
-        text=(
-            "Set overlap_comm for ZeRO stages 1 and 2 (stage 3 has it on) and fit "
-            "reduce_bucket_size and allgather_bucket_size (default 5e8 elements) to the memory."
-        ),
-        snippet='"zero_optimization": {"overlap_comm": true, "reduce_bucket_size": 5e8}',
-        applies_to="DeepSpeed",
-    ),
-    "Megatron-LM": Remedy(
-        text=(
-            "Turn on --overlap-grad-reduce and, with the distributed optimizer, "
-            "--overlap-param-gather; with tensor parallelism --tp-comm-overlap."
-        ),
-        snippet="--use-distributed-optimizer --overlap-grad-reduce --overlap-param-gather",
-        applies_to="Megatron-LM",
-    ),
-    "FSDP2": Remedy(
-        text=(
-            "Shard each transformer block on its own, prefetch the next ones explicitly, and where "
-            "memory allows keep parameters until backward (reshard_after_forward=False)."
-        ),
-        snippet=(
-            "for block, following in zip(blocks, blocks[1:]):\n"
-            "    block.set_modules_to_forward_prefetch([following])"
-        ),
-        applies_to="FSDP2 (fully_shard)",
-    ),
-    "FSDP1": Remedy(
-        text=(
-            "Wrap each transformer block, keep backward_prefetch=BACKWARD_PRE, and set "
-            "forward_prefetch=True when the host is the slower side."
-        ),
-        snippet=(
-            "FSDP(model, auto_wrap_policy=policy, forward_prefetch=True,\n"
-            "     backward_prefetch=BackwardPrefetch.BACKWARD_PRE)"
-        ),
-        applies_to="FSDP1",
-    ),
-    "DDP": Remedy(
-        text=(
-            "Gradients reduce in buckets while backward runs: try other bucket sizes "
-            "(bucket_cap_mb, default 25), static_graph=True if every step runs the same graph, and "
-            "no_sync() in all but the last step of gradient accumulation."
-        ),
-        snippet=(
-            "DistributedDataParallel(model, bucket_cap_mb=100, static_graph=True,\n"
-            "                        gradient_as_bucket_view=True)"
-        ),
-        applies_to="DDP",
-    ),
-    "DataParallel": Remedy(
-        text="DataParallel copies the model each step: use DistributedDataParallel instead.",
-        applies_to="DataParallel",
-    ),
-}
-_UNKNOWN = Remedy(
-    text=(
-        "Start collectives as soon as their data is ready, on a stream of their own, and wait for "
-        "them only where the result is used."
-    )
-)
-
-
-_EXCHANGE = re.compile(r"send_?recv|all_?to_?all|\bsend\b|\brecv\b", re.IGNORECASE)
-_TO_ALL = Remedy(
-    text=(
-        "Most of it is an exchange between ranks (all-to-all or send/receive), which ends when the "
-        "last rank arrives: compare the ranks first, then overlap it with independent computation."
-    ),
-    snippet="work = dist.all_to_all_single(out, inp, async_op=True)  # compute; then work.wait()",
-    applies_to="torch.distributed",
-)
-
 
 def check(diagnosis: Diagnosis) -> Advice | None:
     """Exposed communication."""
     cost = diagnosis.breakdown_us.communication
-    if not diagnosis.collectives:
+    if not diagnosis.collectives or diagnosis.framework.parallelism == ["DataParallel"]:
         return None
     return Advice(
         title=f"Communication that nothing hides takes {of_step(diagnosis, cost)}",
         cause="communication",
         cost_us=cost,
         limits=LIMITS,
-        evidence=[
-            *_overlap(diagnosis),
-            *map(_collective, diagnosis.collectives[:_MOST]),
-            _ONE_RANK,
-        ],
-        remedy=_remedy(diagnosis),
+        evidence=[*_overlap(diagnosis), *_parts(diagnosis), ONE_RANK],
+        remedy=overlap_remedy(diagnosis),
         places=[],
         fix="overlap",
     )
-
-
-_ONE_RANK = fact("one rank's trace cannot tell moving data from waiting for a late rank")
 
 
 def _overlap(diagnosis: Diagnosis) -> list[Evidence]:
@@ -144,6 +67,17 @@ def _overlap(diagnosis: Diagnosis) -> list[Evidence]:
     return [fact(text, overlap.communication_hidden_share, "share")]
 
 
+def _parts(diagnosis: Diagnosis) -> list[Evidence]:
+    facts = diagnosis.collective_facts
+    collectives = [_collective(entry) for entry in diagnosis.collectives[:_MOST]]
+    if facts is None:
+        return collectives
+    known = [part for part in facts.phases if part.phase != "other"]
+    phases = [_phase(part) for part in (facts.phases if known else [])[:_MOST]]
+    shown = sorted(facts.messages, key=lambda message: -message.exposed_us)
+    return [*collectives, *phases, *map(message_fact, shown[:1])]
+
+
 def _collective(entry: Collective) -> Evidence:
     moved = f" of {size(entry.bytes_per_step)}" if entry.bytes_per_step else ""
     text = (
@@ -153,8 +87,17 @@ def _collective(entry: Collective) -> Evidence:
     return fact(text, entry.exposed_us, "us/step")
 
 
-def _remedy(diagnosis: Diagnosis) -> Remedy:
-    if _EXCHANGE.search(max(diagnosis.collectives, key=lambda c: c.exposed_us).name):
-        return _TO_ALL
-    parallelism = diagnosis.framework.parallelism
-    return next((r for name, r in _BY_FRAMEWORK.items() if name in parallelism), _UNKNOWN)
+def _phase(part: PhaseCollectives) -> Evidence:
+    what = "collectives" if part.family == "unknown" else part.family
+    text = (
+        f"launched in {_WHERE[part.phase]}: {time_us(part.exposed_us)} exposed of "
+        f"{time_us(part.total_us)} in {count(part.count_per_step)} {what} per step"
+    )
+    return fact(text, part.exposed_us, "us/step")
+
+
+_WHERE: dict[Phase, str] = {
+    "forward": "the forward pass", "backward": "the backward pass",
+    "after backward": "what follows the backward pass", "optimizer": "the optimizer's step",
+    "other": "a part of the step that is not known",
+}  # fmt: skip

@@ -16,8 +16,9 @@ What to do
 
 When not to
     A synchronization whose wait costs the GPU nothing (deep queue, run-ahead limit) is not
-    reported. If the host is slower than the GPU anyway, removing it gains little. The profiler
-    itself synchronizes once when a recording ends: in a recording of one step that call shows.
+    reported; a wait for a collective is blocking-collective-wait. If the host is slower than the
+    GPU anyway, removing it gains little. The profiler itself synchronizes once when a recording
+    ends: in a recording of one step that call shows.
 
 References
     https://docs.pytorch.org/docs/stable/generated/torch.cuda.set_sync_debug_mode.html
@@ -31,6 +32,7 @@ import re
 
 from perfkit.model.cause import Cause
 from perfkit.model.diagnosis import Diagnosis, Remedy
+from perfkit.reports.advice._communication import collective_wait_us
 from perfkit.reports.advice._serving import serves
 from perfkit.reports.format import count, time_us
 from perfkit.reports.rule import (
@@ -44,6 +46,7 @@ from perfkit.reports.rule import (
 )
 
 LIMITS = Limits(warning_share=0.05, critical_share=0.20)  # as for input: XProf's 5 and 20 %
+_MOST_OF_ALL = 0.9  # of what the fix would take away
 
 _REMEDIES = {
     "aten::item": "Read the value rarely: keep it as a tensor and call .item() every N steps.",
@@ -78,7 +81,8 @@ def check(diagnosis: Diagnosis) -> Advice | None:
     """Idle time charged to synchronizing calls."""
     if diagnosis.device.kind != "gpu":
         return None
-    cost = idle_us(diagnosis, Cause.SYNC)
+    synced = idle_us(diagnosis, Cause.SYNC)
+    cost = synced - collective_wait_us(diagnosis)
     places = places_of(diagnosis, Cause.SYNC)
     calls = [c for c in diagnosis.host_calls if c.role == Cause.SYNC.value and c.idle_us > 0]
     return Advice(
@@ -93,7 +97,7 @@ def check(diagnosis: Diagnosis) -> Advice | None:
         ],
         remedy=_remedy(places[0].name if places else "", serves(diagnosis)),
         places=places,
-        fix="sync",
+        fix="sync" if cost > _MOST_OF_ALL * synced else None,
     )  # fmt: skip
 
 
@@ -110,3 +114,8 @@ def _of_unknown(place: str) -> str:
         return _DEVICE
     where = f"in {place}" if place and call is None else "in the step"
     return f'Find the call that waits {where}: torch.cuda.set_sync_debug_mode("warn") names lines.'
+
+
+def of_operator(name: str) -> str | None:
+    """What to write in place of an operator that waits, where it is one that is known."""
+    return _REMEDIES.get(name)
