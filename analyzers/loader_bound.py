@@ -38,6 +38,9 @@ class Batches:
     fetch: Floats
     collate: Floats
     cpu: Floats
+    process_cpu: Floats
+    delay: Floats
+    items: Floats
     read_bytes: Floats
     rchar: Floats
     calls: Floats
@@ -59,6 +62,9 @@ class Batches:
             fetch=column("fetch_us"),
             collate=column("collate_us"),
             cpu=column("cpu_us"),
+            process_cpu=column("process_cpu_us"),
+            delay=column("run_delay_us"),
+            items=column("items"),
             read_bytes=column("read_bytes"),
             rchar=column("rchar"),
             calls=column("syscr"),

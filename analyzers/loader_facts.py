@@ -13,16 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfkit.analyzers.loader_bound import Batches, mean_of, with_bound
-from perfkit.model.capture import BatchMade, BatchWait, LoaderInfo
+from perfkit.analyzers.worker_facts import share_of_making, workers
+from perfkit.model.capture import BatchMade, BatchWait, LoaderInfo, WorkerState
 from perfkit.model.run_facts import HostFacts, LoaderFacts
 from perfkit.trace.capture_records import Records
 
 Floats = NDArray[np.float64]
 _SETTINGS = (
     "kind", "dataset", "num_workers", "prefetch_factor", "pin_memory", "persistent_workers",
-    "batch_size", "start_method", "cores",
+    "batch_size", "start_method", "in_order", "cores",
 )  # fmt: skip
-R = TypeVar("R", BatchWait, BatchMade)
+_STOOD_READY = 1
+R = TypeVar("R", BatchWait, BatchMade, WorkerState)
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class _Loader:
     info: LoaderInfo | None
     waits: list[BatchWait]
     batches: Batches
+    states: list[WorkerState]
     wall: Floats
     data: Floats
 
@@ -50,8 +53,17 @@ def loaders(
     """Each loader; `wall` and `data` are the steps' times and data waits, shape (steps,)."""
     info = {found.loader: found for found in records.of(LoaderInfo)}
     waits, made = _by_loader(records.of(BatchWait)), _by_loader(records.of(BatchMade))
+    states = _by_loader(records.of(WorkerState))
     found = [
-        _Loader(n, info.get(n), waits.get(n, []), Batches.of(made.get(n, [])), wall, data)
+        _Loader(
+            number=n,
+            info=info.get(n),
+            waits=waits.get(n, []),
+            batches=Batches.of(made.get(n, [])),
+            states=states.get(n, []),
+            wall=wall,
+            data=data,
+        )
         for n in sorted({*info, *waits, *made})
     ]
     return [with_bound(_facts(loader), loader.batches, host) for loader in found]
@@ -75,19 +87,21 @@ def _facts(loader: _Loader) -> LoaderFacts:
         fetch_us=fetch,
         collate_us=collate,
         make_us=mean_of(batches.make),
+        longest_make_us=float(np.nanmax(batches.make)) if len(batches) else None,
+        items=mean_of(batches.items),
         cpu_share=_cpu_share(batches),
         read_bytes=mean_of(batches.read_bytes),
         rchar_bytes=mean_of(batches.rchar),
         read_calls=mean_of(batches.calls),
         major_faults=mean_of(batches.faults),
+        workers=workers(loader.batches, loader.states),
     )
     return _with_pace(_with_waits(facts, loader), loader)
 
 
 def _cpu_share(batches: Batches) -> float | None:
-    known = ~np.isnan(batches.cpu)
-    total = float(batches.make[known].sum())
-    return min(float(batches.cpu[known].sum()) / total, 1.0) if total > 0 else None
+    share = share_of_making(batches, batches.cpu)
+    return None if share is None else min(share, 1.0)
 
 
 def _with_waits(facts: LoaderFacts, loader: _Loader) -> LoaderFacts:
@@ -105,7 +119,16 @@ def _with_waits(facts: LoaderFacts, loader: _Loader) -> LoaderFacts:
         wait_share=min(waited / wall, 1.0) if wall else None,
         ready=sum(ready) / len(ready) if ready else None,
         startup_share=startup / waited if passes > 1 and waited else None,
+        out_of_turn_share=_out_of_turn(batches),
     )
+
+
+def _out_of_turn(waits: list[BatchWait]) -> float | None:
+    """The part of waiting in which other batches stood ready, of waits that were looked at."""
+    known = [wait for wait in waits if wait.early is not None and wait.ready is not None]
+    total = sum(wait.wait_us for wait in known)
+    held = (w.wait_us for w in known if w.early and (w.ready or 0) >= _STOOD_READY)
+    return sum(held) / total if total else None
 
 
 def _asked(waits: list[BatchWait]) -> int:

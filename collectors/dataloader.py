@@ -19,7 +19,7 @@ from weakref import ref
 from perfkit.collectors.dataset_paths import dataset_paths
 from perfkit.collectors.fetching import IO, Maker, ProcessIo
 from perfkit.collectors.guard import attempt, guarded
-from perfkit.collectors.loaders import Loader, Loaders, MadeBy, standing_ready
+from perfkit.collectors.loaders import Loader, Loaders, MadeBy, early_batches, standing_ready
 from perfkit.collectors.patches import Patches
 from perfkit.collectors.protocol import Run
 from perfkit.collectors.records import RecordFile
@@ -212,6 +212,7 @@ class DataLoaders:
                 part=part,
                 wait_us=took_ns / 1e3,
                 ready=look and look.ready,
+                early=early_batches(iterator) if look and part == "batch" else None,
                 worker=made_by.worker(iterator) if made_by and part == "batch" else None,
             )
             self._tell(loader, wait)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -17,15 +18,19 @@ except ImportError:  # Windows counts none of this
 
 Fetch = Callable[[Any, Any], Any]
 IO = "/proc/self/io"
+SCHEDSTAT = "/proc/thread-self/schedstat"
 
 
-class ProcessIo:
-    """/proc/self/io of the process that made this, kept open; reads nothing where there is none."""
+class KeptOpen:
+    """A file of /proc about the process or thread that made this, kept open.
 
-    def __init__(self) -> None:
+    It reads nothing where there is none.
+    """
+
+    def __init__(self, path: str) -> None:
         self._handle: int | None = None
         try:
-            self._handle = os.open(IO, os.O_RDONLY | os.O_CLOEXEC)
+            self._handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             self.read()
         except (OSError, AttributeError):  # not Linux, or hidden from this container
             self.close()
@@ -41,10 +46,39 @@ class ProcessIo:
             os.close(handle)
 
 
+class ProcessIo(KeptOpen):
+    """Bytes and calls of this process's reading, and its makers' time without a core."""
+
+    def __init__(self) -> None:
+        self._delay: tuple[int, KeptOpen] | None = None
+        """The thread that makes batches, and what the scheduler counts of it."""
+        super().__init__(IO)
+
+    def delay(self) -> bytes:
+        """The scheduler's counts of this thread; a loader may be iterated by another one later."""
+        thread = threading.get_ident()
+        if self._delay is None or self._delay[0] != thread:
+            self._forget()
+            self._delay = thread, KeptOpen(SCHEDSTAT)
+        return self._delay[1].read()
+
+    def close(self) -> None:
+        """Read nothing from now on."""
+        super().close()
+        self._forget()
+
+    def _forget(self) -> None:
+        if self._delay is not None:
+            self._delay[1].close()
+        self._delay = None
+
+
 class _Began(NamedTuple):
     start_ns: int
     clock_ns: int
     cpu_ns: int
+    process_cpu_ns: int
+    delay: bytes
     faults: int | None
     io: bytes
     collate: _Collate
@@ -104,6 +138,8 @@ class Maker:
             collate=_Collate(collate),
             io=self._io.read(),
             faults=_major_faults(),
+            delay=self._io.delay(),
+            process_cpu_ns=time.process_time_ns(),
             cpu_ns=time.thread_time_ns(),
             start_ns=time.time_ns(),
             clock_ns=time.perf_counter_ns(),
@@ -112,6 +148,7 @@ class Maker:
     def _end(self, began: _Began, fetcher: Any, index: Any, number: int) -> None:
         took_ns = time.perf_counter_ns() - began.clock_ns
         cpu_ns = time.thread_time_ns() - began.cpu_ns
+        process_cpu_ns = time.process_time_ns() - began.process_cpu_ns
         faults, collate_ns = _major_faults(), began.collate.took_ns
         record = BatchMade(
             loader=self._loader,
@@ -122,11 +159,21 @@ class Maker:
             fetch_us=(took_ns - (collate_ns or 0)) / 1e3,
             collate_us=None if collate_ns is None else collate_ns / 1e3,
             cpu_us=cpu_ns / 1e3,
+            process_cpu_us=process_cpu_ns / 1e3,
+            run_delay_us=_delay_us(began.delay, self._io.delay()),
             items=_items(fetcher, index, began.collate),
             major_faults=None if faults is None else faults - (began.faults or 0),
             **_io_between(began.io, self._io.read()),
         )
         self._record(record)
+
+
+def _delay_us(before: bytes, after: bytes) -> float | None:
+    """A kernel that does not count says only zeros."""
+    first, second = before.split(), after.split()
+    if len(first) != 3 or len(second) != 3 or not int(second[0]):
+        return None
+    return max(int(second[1]) - int(first[1]), 0) / 1e3
 
 
 def _items(fetcher: Any, index: Any, collate: _Collate) -> int | None:

@@ -162,6 +162,14 @@ def standing_ready(iterator: Any) -> int | None:
     return max(queued, 0) + max(early, 0)
 
 
+def early_batches(iterator: Any) -> int | None:
+    """Batches taken from the queue before their turn; None where none are made to wait for it."""
+    if not getattr(iterator, "_in_order", True):
+        return None
+    tasks: dict[int, tuple[Any, ...]] | None = getattr(iterator, "_task_info", None)
+    return None if tasks is None else sum(len(entry) == 2 for entry in tuple(tasks.values()))
+
+
 class MadeBy:
     """Finds which worker made the batch that an iterator gives."""
 

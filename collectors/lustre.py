@@ -2,7 +2,8 @@
 
 A layout is a dict of `stripe_count`, `stripe_size` (bytes), `pattern`, `stripe_offset`, `pool` and
 `osts`, as far as known; that of a composite (PFL) file has `components`, a list of the same with
-`start`, `end` (bytes, None: the end of the file) and `flags`. `stripe_count` -1 is "all OSTs".
+`start`, `end` (bytes, None: the end of the file) and `flags`. `stripe_count` -1 is "all OSTs", of
+which there are `active_osts`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 Layout = dict[str, Any]
 
 LFS_TIMEOUT_S = 5.0
+VOLUMES = Path("/sys/fs/lustre/lov")
 STATS_FOLDERS = (Path("/proc/fs/lustre/llite"), Path("/sys/kernel/debug/lustre/llite"))
 _STATS_FILES = (("stats", "llite"), ("read_ahead_stats", "read_ahead"))
 
@@ -60,6 +62,25 @@ def layout(path: str) -> Layout | None:
         return parse_xattr(os.getxattr(path, "lustre.lov"))
     except (OSError, AttributeError):  # another file system; macOS has no getxattr
         return None
+
+
+def described(path: str, source: str) -> Layout | None:
+    """The layout, with the number of OSTs there are where the client tells it."""
+    found, osts = layout(path), active_osts(source)
+    return found if found is None or osts is None else {**found, "active_osts": osts}
+
+
+def active_osts(source: str, volumes: Path = VOLUMES) -> int | None:
+    """How many OSTs serve a file system, from sysfs; `source` is its mount's."""
+    for text in _texts(volumes, f"{_file_system(source)}-clilov-*/activeobd"):
+        if text.strip().isdigit():
+            return int(text)
+    return None
+
+
+def _file_system(source: str) -> str:
+    """Its name: of mgs@tcp:/scratch/sub it is scratch."""
+    return source.rpartition(":/")[2].split("/")[0]
 
 
 def _ask_lfs(path: str) -> str | None:
@@ -165,26 +186,13 @@ def _plain(blob: bytes) -> Layout:
     return known
 
 
-def stripe_count_at(striped: Layout, size: int) -> int | None:
-    """Over how many OSTs a file of `size` bytes ends: in PFL, those of its last byte's part."""
-    parts = striped.get("components")
-    if parts is None:
-        count = striped.get("stripe_count")
-        return count if isinstance(count, int) else None
-    last = max(size - 1, 0)
-    for part in parts:
-        if part.get("start", 0) <= last and (part.get("end") is None or last < part["end"]):
-            return stripe_count_at(part, size)
-    return None
-
-
 def client_counters(source: str, folders: Iterable[Path] = STATS_FOLDERS) -> dict[str, float]:
     """What this client counted on a file system since it was mounted, all processes together.
 
     `source` is the mount's, such as mgs@tcp:/fsname. Empty where only root may read it. The
     counts are `<name>.samples`; `<name>.sum` is in the counter's unit (bytes, microseconds).
     """
-    name = source.rpartition(":/")[2].split("/")[0]
+    name = _file_system(source)
     total: dict[str, float] = {}
     for folder in folders:
         for file, prefix in _STATS_FILES:

@@ -5,27 +5,52 @@ from __future__ import annotations
 import os
 import stat
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 SCAN_ENTRIES = 2000
 SCAN_S = 0.05
+_MOST_TYPES = 5
 
 
-def seen(paths: Sequence[str]) -> tuple[int, int, bool, str | None]:
-    """(files, their bytes, whether there are more, the largest one) in and below the paths.
+@dataclass
+class Seen:
+    """Files in and below some paths; `partial` where there are more."""
 
-    Ends after SCAN_ENTRIES entries or SCAN_S seconds, unless the file system hangs.
-    """
+    files: int = 0
+    bytes: int = 0
+    partial: bool = False
+    largest: str | None = None
+    largest_bytes: int = 0
+    types: Counter[str] = field(default_factory=Counter)
+    """By the end of their names, such as .jpg."""
+
+    def add(self, path: str, size: int) -> None:
+        """One more file."""
+        self.files, self.bytes = self.files + 1, self.bytes + size
+        if self.largest is None or size > self.largest_bytes:
+            self.largest, self.largest_bytes = path, size
+        self.types[os.path.splitext(path)[1].lower()] += 1  # noqa: PTH122 (there are many)
+
+    @property
+    def file_types(self) -> dict[str, int]:
+        """The most frequent types."""
+        return dict(self.types.most_common(_MOST_TYPES))
+
+
+def seen(paths: Sequence[str]) -> Seen:
+    """What is there, after SCAN_ENTRIES entries or SCAN_S seconds, unless the file system hangs."""
     deadline = time.monotonic() + SCAN_S
-    count, total, largest = 0, 0, (-1, "")
+    found = Seen()
     for entries, (path, facts) in enumerate(_walk(paths)):
         if entries >= SCAN_ENTRIES or time.monotonic() > deadline:
-            return count, total, True, largest[1] or None
+            found.partial = True
+            return found
         if stat.S_ISREG(facts.st_mode):
-            count, total = count + 1, total + facts.st_size
-            largest = max(largest, (facts.st_size, path))
-    return count, total, False, largest[1] or None
+            found.add(path, facts.st_size)
+    return found
 
 
 def _walk(paths: Sequence[str]) -> Iterator[tuple[str, os.stat_result]]:

@@ -53,13 +53,16 @@ def place_of(paths: Sequence[str], role: Role) -> FileSystem:
     there = [path for path in paths if os.path.exists(path)]  # noqa: PTH110
     real = os.path.realpath(there[0] if there else paths[0], strict=True)
     found = mount_of(real, mounts(), device_of(real)) or _UNKNOWN
-    files, size, partial, largest = seen(there)
+    inside = seen(there)
+    is_lustre = found.family == "lustre"
     return msgspec.structs.replace(
         _described(_common(there), role, found),
-        files=files,
-        bytes=size,
-        partial=partial or len(there) > 1,
-        layout=lustre.layout(largest or real) if found.family == "lustre" else None,
+        files=inside.files,
+        bytes=inside.bytes,
+        partial=inside.partial or len(there) > 1,
+        largest_bytes=inside.largest_bytes if inside.files else None,
+        file_types=inside.file_types or None,
+        layout=lustre.described(inside.largest or real, found.source) if is_lustre else None,
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from perfkit.collectors.fetching import Fetch, Maker, ProcessIo
 from perfkit.collectors.guard import attempt
 from perfkit.collectors.records import Pace, RecordFile
+from perfkit.collectors.worker_state import States
 from perfkit.model.capture import BatchMade, FileSystem
 
 _FLUSH_AFTER_S = 0.5
@@ -65,7 +66,9 @@ class WorkerStart:
             return
         _watched = os.getpid()
         file = _WorkerFile(
-            self.folder / f"worker-{self.loader}-{worker}-{os.getpid()}.jsonl", self.folder
+            self.folder / f"worker-{self.loader}-{worker}-{os.getpid()}.jsonl",
+            self.folder,
+            States(self.loader, worker),
         )
         maker = Maker(self.loader, worker, file.add, ProcessIo())
         watch_fetchers(maker, Pace.after(self.asked), self.live)
@@ -106,11 +109,13 @@ class _WorkerFile:
     """A worker's records, written from a thread half a second after they came.
 
     So a worker that is killed while it waits loses nothing, and storage that hangs holds no
-    batch up. That thread also notes, a few times, on which file systems files are open.
+    batch up. That thread also notes, a few times, on which file systems files are open, and what
+    memory and threads the worker has.
     """
 
-    def __init__(self, path: Path, folder: Path) -> None:
+    def __init__(self, path: Path, folder: Path, states: States) -> None:
         self._file = RecordFile(path)
+        self._states = states
         self._pending = threading.Event()
         self._thread: threading.Thread | None = None
         self._files = OpenFiles(str(folder))
@@ -133,9 +138,15 @@ class _WorkerFile:
     def _work(self) -> None:
         while self._pending.wait():
             attempt("Looking at open files", self._look)
+            attempt("Looking at a worker's memory", self._weigh)
             time.sleep(_FLUSH_AFTER_S)
             self._pending.clear()
             attempt("Writing a worker's records", self._file.flush)
+
+    def _weigh(self) -> None:
+        state = self._states.due()
+        if state is not None:
+            self._file.add(state)
 
     def _look(self) -> None:
         for place in self._files.new_places():

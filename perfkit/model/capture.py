@@ -127,7 +127,8 @@ class BatchWait(_Noun, frozen=True, kw_only=True, tag="wait"):
 
     `batch` counts over all epochs; a record sums up the waits of `batches` of them. `part` is
     "start" where the wait made an iterator (and started its workers), and "end" where it found no
-    further batch (and ended them).
+    further batch (and ended them). `early` counts the batches that were there before their turn as
+    this one came.
     """
 
     loader: int
@@ -137,14 +138,16 @@ class BatchWait(_Noun, frozen=True, kw_only=True, tag="wait"):
     part: Literal["batch", "start", "end"] = "batch"
     wait_us: float
     ready: int | None = None
+    early: int | None = None
     worker: int | None = None
 
 
 class BatchMade(_Noun, frozen=True, kw_only=True, tag="batch"):
     """A batch was made (in a worker, or in the training process where `worker` is None).
 
-    `cpu_us` is the processor time of the making thread; `read_bytes` reached storage (block layer),
-    `rchar` and `syscr` are bytes and calls of read(2), caches included.
+    `cpu_us` is the processor time of the making thread, `process_cpu_us` that of its whole process,
+    `run_delay_us` how long that thread was ready to run without a core; `read_bytes` reached
+    storage (block layer), `rchar` and `syscr` are bytes and calls of read(2), caches included.
     """
 
     loader: int
@@ -156,11 +159,34 @@ class BatchMade(_Noun, frozen=True, kw_only=True, tag="batch"):
     worker: int | None = None
     pid: int
     cpu_us: float | None = None
+    process_cpu_us: float | None = None
+    run_delay_us: float | None = None
     items: int | None = None
     read_bytes: int | None = None
     rchar: int | None = None
     syscr: int | None = None
     major_faults: int | None = None
+
+
+class WorkerState(_Noun, frozen=True, kw_only=True, tag="worker"):
+    """A loader's worker process at one moment.
+
+    `private_bytes` of `anonymous_bytes` (memory that is no file's) are its own: what it wrote to
+    since it was forked, or allocated. `memory_bytes` is what all processes of the job may use
+    together.
+    """
+
+    loader: int
+    worker: int
+    pid: int
+    t_ns: int
+    anonymous_bytes: int | None = None
+    private_bytes: int | None = None
+    threads: int | None = None
+    """Of the operating system, all kinds."""
+    torch_threads: int | None = None
+    """That one operator may use."""
+    memory_bytes: int | None = None
 
 
 class FileSystem(_Noun, frozen=True, kw_only=True, tag="file_system"):
@@ -184,6 +210,10 @@ class FileSystem(_Noun, frozen=True, kw_only=True, tag="file_system"):
     """Files seen there, and the sum of their sizes; `partial` where there are more."""
     bytes: int | None = None
     partial: bool = False
+    largest_bytes: int | None = None
+    """Of the largest file seen, which is the one whose layout is given."""
+    file_types: dict[str, int] | None = None
+    """Files seen by the end of their names, such as .jpg; the most frequent ones."""
     layout: dict[str, Any] | None = None
     counters: dict[str, float] | None = None
 
@@ -297,6 +327,7 @@ Record = (
     | LoaderInfo
     | BatchWait
     | BatchMade
+    | WorkerState
     | FileSystem
     | CheckpointWrite
     | GpuSample

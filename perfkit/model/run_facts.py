@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from perfkit.model.worker_facts import WorkerFacts
+
 Bound = Literal["cpu", "io", "waiting", "collate", "worker start-up", "cold cache"]
 Judgement = Literal["ok", "config", "warn", "error"]
 
@@ -81,6 +83,7 @@ class LoaderFacts(_Noun, frozen=True, kw_only=True):
     persistent_workers: bool | None = None
     batch_size: int | None = None
     start_method: str | None = None
+    in_order: bool | None = None
     cores: int | None = None
     batches: int = 0
     passes: int | None = None
@@ -92,6 +95,9 @@ class LoaderFacts(_Noun, frozen=True, kw_only=True):
     make_us: float | None = None
     fetch_us: float | None = None
     collate_us: float | None = None
+    longest_make_us: float | None = None
+    items: float | None = None
+    """Samples in a batch."""
     cpu_share: float | None = None
     """Processor time of the making thread, of `make_us`."""
     read_bytes: float | None = None
@@ -103,6 +109,9 @@ class LoaderFacts(_Noun, frozen=True, kw_only=True):
     workers_needed: int | None = None
     startup_share: float | None = None
     """Of all waiting: where later passes started workers anew."""
+    out_of_turn_share: float | None = None
+    """Of all waiting: while other batches stood ready, and the one in turn did not."""
+    workers: WorkerFacts | None = None
     bound: Bound | None = None
     reason: str | None = None
 
@@ -121,6 +130,10 @@ class FileSystemFacts(_Noun, frozen=True, kw_only=True):
     bytes: int | None = None
     partial: bool = False
     """There are more files than were counted."""
+    largest_bytes: int | None = None
+    """Of the largest file seen, which is the one whose layout is given."""
+    file_types: dict[str, int] | None = None
+    """Files seen by the end of their names; the most frequent ones."""
     layout: dict[str, Any] | None = None
     counters: dict[str, float] | None = None
 

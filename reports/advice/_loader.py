@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from perfkit.model.diagnosis import Diagnosis, Evidence, Remedy
 from perfkit.model.run_facts import LoaderFacts
 from perfkit.reports.format import count, plural, share, size, time_us
@@ -10,6 +12,8 @@ from perfkit.reports.rule import fact
 _KEEPS_UP = 0.5  # batches are delivered in this part of the time that a step takes for one
 _COMFORTABLY = 0.8
 _STANDS_READY = 1.0
+_PREFETCH = 2  # torch's own, where workers are
+_DEEPEST = 16  # batches a worker: beyond it the queue costs more memory than it saves time
 _TORCH = "torch.utils.data.DataLoader"
 _BOUND = {
     "cpu": "CPU-bound",
@@ -38,6 +42,24 @@ def hands_over(loader: LoaderFacts | None) -> bool:
         return False
     in_time = (loader.deliver_us or 0.0) <= _KEEPS_UP * (loader.use_us or 0.0)
     return in_time and loader.deliver_us is not None and (loader.ready or 0.0) >= _STANDS_READY
+
+
+def batches_per_step(diagnosis: Diagnosis, loader: LoaderFacts) -> float:
+    """Batches of this loader that a step takes, on average; one where that is not known."""
+    steps = diagnosis.run.steps if diagnosis.run else None
+    return loader.batches / steps.total if steps and steps.total and loader.batches else 1.0
+
+
+def spike_prefetch(loader: LoaderFacts) -> int | None:
+    """The prefetch_factor whose queue lasts while the longest batch is made.
+
+    None where that is no more than usual, or so many batches that a queue is no answer.
+    """
+    longest, use, workers = loader.longest_make_us, loader.use_us, loader.num_workers
+    if not longest or not use or not workers:
+        return None
+    wanted = math.ceil(longest / use / workers) + 1
+    return wanted if (loader.prefetch_factor or _PREFETCH) < wanted <= _DEEPEST else None
 
 
 def loader_facts(loader: LoaderFacts) -> list[Evidence]:
@@ -114,9 +136,10 @@ def _warm() -> Remedy:
     return Remedy(
         text=(
             "The first reads come from storage and later ones from memory: copy the data to a "
-            "local disk before training, or read ahead (vmtouch, a first pass); judge speed only "
-            "after that."
-        )
+            "local disk before training, or read ahead into memory; judge speed only after that."
+        ),
+        snippet="find DATA -type f -print0 | xargs -0 -P 8 -n 64 cat > /dev/null",
+        applies_to="file systems that Linux caches (not GPFS), data that fit into memory",
     )
 
 
@@ -150,10 +173,10 @@ def _faster(loader: LoaderFacts) -> Remedy | None:
         return None
     in_time = (loader.deliver_us or 0.0) <= _COMFORTABLY * (loader.use_us or 0.0)
     if in_time and loader.bound != "cpu":
-        return _deeper(now)
+        return _deeper(loader, now)
     if loader.cores is not None and now >= loader.cores:
         return _no_core_left(loader, now, loader.cores)
-    return _deeper(now) if in_time else _more_workers(loader, now, max(needed, now + 1))
+    return _deeper(loader, now) if in_time else _more_workers(loader, now, max(needed, now + 1))
 
 
 def _no_core_left(loader: LoaderFacts, now: int, cores: int) -> Remedy:
@@ -174,13 +197,17 @@ def _no_core_left(loader: LoaderFacts, now: int, cores: int) -> Remedy:
     )
 
 
-def _deeper(now: int) -> Remedy:
+def _deeper(loader: LoaderFacts, now: int) -> Remedy:
+    longest = f" (the longest takes {time_us(loader.longest_make_us)})" * bool(
+        loader.longest_make_us
+    )
     return Remedy(
         text=(
-            f"{plural(now, 'worker')} keep up on average, so single batches are late: deepen the "
-            "queue, and look for samples or files that take much longer than the rest."
+            f"{plural(now, 'worker')} keep up on average, so single batches are late{longest}: "
+            "deepen the queue, which holds prefetch_factor batches a worker in memory, and look "
+            "for samples or files that take much longer than the rest."
         ),
-        snippet="DataLoader(dataset, ..., prefetch_factor=8)",
+        snippet=f"DataLoader(dataset, ..., prefetch_factor={spike_prefetch(loader) or 8})",
         applies_to=_TORCH,
     )
 

@@ -29,9 +29,12 @@ from __future__ import annotations
 
 import math
 
+import msgspec
+
 from perfkit.model.cause import Cause
 from perfkit.model.diagnosis import Diagnosis, Evidence, Remedy
 from perfkit.model.run_facts import LoaderFacts
+from perfkit.reports.advice._decoding import cost_of_a_sample, decoding_hint
 from perfkit.reports.advice._loader import (
     bound_text,
     hands_over,
@@ -70,6 +73,7 @@ def check(diagnosis: Diagnosis) -> Advice | None:
         limits=_HANDED_OVER if hands_over(loader) else LIMITS,
         evidence=[
             *(loader_facts(loader) if loader else []),
+            *cost_of_a_sample(loader),
             *place_facts(places),
             *_spread(diagnosis),
             *wait_fact(diagnosis),
@@ -99,7 +103,10 @@ def _spread(diagnosis: Diagnosis) -> list[Evidence]:
 
 def _remedy(diagnosis: Diagnosis, facts: LoaderFacts | None) -> Remedy:
     measured = loader_remedy(facts, diagnosis.device.kind == "gpu") if facts else None
-    return measured or _by_name(diagnosis.framework.data_loader)
+    if measured is None:
+        return _by_name(diagnosis.framework.data_loader)
+    hint = decoding_hint(diagnosis, facts)
+    return msgspec.structs.replace(measured, text=measured.text + hint)
 
 
 def _by_name(loader: str | None) -> Remedy:

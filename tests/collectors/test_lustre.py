@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from perfkit.collectors import lustre
-from perfkit.collectors.lustre import parse_layout, parse_stats, parse_xattr, stripe_count_at
+from perfkit.collectors.lustre import parse_layout, parse_stats, parse_xattr
+from perfkit.model.striping import stripe_count_at
 
 MIB = 1 << 20
 
