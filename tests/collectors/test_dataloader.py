@@ -5,7 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import random
+import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -159,6 +161,52 @@ def test_what_a_batch_cost_is_told_apart(
         pytest.skip("no /proc/self/io here")
     assert 4 * 5000 <= made.rchar < 4 * 5000 + 4000
     assert made.syscr >= 4
+
+
+class Uneven(Numbers):
+    """The first sample takes until the others are long done."""
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        time.sleep(0.4 if index == 0 else 0.0)
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+def test_batches_before_their_turn_are_counted(
+    in_order: bool, collector: DataLoaders, tmp_path: Path
+) -> None:
+    loader = DataLoader(Uneven(), batch_size=1, num_workers=2, in_order=in_order,
+                        multiprocessing_context="fork")  # fmt: skip
+    assert len(list(loader)) == ITEMS
+    waits = [w for w in of_type(BatchWait, collector, tmp_path) if w.part == "batch"]
+    if in_order:
+        assert waits[0].early and waits[0].early >= 1
+        assert waits[0].wait_us > 200_000
+    else:
+        assert {wait.early for wait in waits} == {None}
+
+
+class Burning(Numbers):
+    """A second thread computes as long as the first one does, as far as there are cores."""
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        buffer = bytes(40_000_000)
+        threads = [threading.Thread(target=zlib.crc32, args=(buffer,)) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return super().__getitem__(index)
+
+
+def test_processor_time_of_all_threads_is_told_beside_the_makers(
+    collector: DataLoaders, tmp_path: Path
+) -> None:
+    loader = DataLoader(Burning(), batch_size=5, num_workers=1, multiprocessing_context="fork")
+    assert len(list(loader)) == 2
+    for batch in of_type(BatchMade, collector, tmp_path):
+        assert batch.process_cpu_us > 2 * batch.cpu_us
+        assert batch.run_delay_us is None or batch.run_delay_us >= 0
 
 
 def test_the_users_objects_look_as_before(collector: DataLoaders) -> None:

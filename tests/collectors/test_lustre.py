@@ -246,6 +246,29 @@ def test_an_lfs_that_fails_or_hangs_tells_nothing(
     assert lustre.layout(str(tmp_path)) is None
 
 
+def volume(folder: Path, name: str, osts: str) -> None:
+    (folder / name).mkdir()
+    (folder / name / "activeobd").write_text(osts)
+
+
+def test_osts_are_those_of_the_file_system(tmp_path: Path) -> None:
+    volume(tmp_path, "home-clilov-ffff01", "4\n")
+    volume(tmp_path, "scr-clilov-ffff02", "96\n")
+    volume(tmp_path, "odd-clilov-ffff03", "none")
+    assert lustre.active_osts("10.0.0.1@tcp:/scr/sub", tmp_path) == 96
+    assert lustre.active_osts("mgs:/odd", tmp_path) is None
+    assert lustre.active_osts("mgs:/other", tmp_path) is None
+    assert lustre.active_osts("mgs:/scr", tmp_path / "absent") is None
+
+
+def test_a_description_has_the_osts_where_both_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lustre, "layout", lambda path: {"stripe_count": 2} if path == "f" else None)
+    monkeypatch.setattr(lustre, "active_osts", lambda source: 8 if source == "mgs:/s" else None)
+    assert lustre.described("f", "mgs:/s") == {"stripe_count": 2, "active_osts": 8}
+    assert lustre.described("f", "mgs:/x") == {"stripe_count": 2}
+    assert lustre.described("g", "mgs:/s") is None
+
+
 STATS = """snapshot_time          1308343279.169704 secs.usecs
 read_bytes             36502963 samples [bytes] 1 26843582 55488794
 open                   3304805 samples [regs]

@@ -58,6 +58,7 @@ def started(run: Run) -> Iterator[Storage]:
 def test_a_folder_is_looked_through(data: Path) -> None:
     place = file_system(str(data), "dataset")
     assert (place.files, place.bytes, place.partial) == (5, 1500, False)
+    assert (place.largest_bytes, place.file_types) == (500, {".jpg": 5})
     assert place.kind and place.mount and place.family
 
 
@@ -68,6 +69,20 @@ def test_a_large_folder_is_looked_through_in_part(
     place = file_system(str(data), "dataset")
     assert place.partial
     assert place.files is not None and place.files < 5
+
+
+def test_the_most_frequent_types_are_told(data: Path) -> None:
+    for number, name in enumerate(["a.TAR", "b.tar", "c", "d.x", "e.y", "f.z"]):
+        (data / name).write_bytes(b"x" * number)
+    types = file_system(str(data), "dataset").file_types or {}
+    assert list(types.items())[:2] == [(".jpg", 5), (".tar", 2)]
+    assert len(types) == 5
+
+
+def test_an_empty_folder_has_no_largest_file(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    place = file_system(str(tmp_path / "empty"), "dataset")
+    assert (place.files, place.largest_bytes, place.file_types) == (0, None, None)
 
 
 def test_a_link_leads_to_where_the_files_are(
