@@ -3,7 +3,8 @@
 A case is a table of labels/storage.toml. `mountinfo` is the line of /proc/self/mountinfo, which
 must be there; `getstripe`, `llite` and `mountstats` are the output of `lfs getstripe`, of
 `lctl get_param llite.*.stats` and of /proc/self/mountstats. `files` and `loader` are further facts
-of the file system and of the loader, `idle_us` the idle time of a 10 ms step by cause.
+of the file system and of the loader (`workers` in it those of its worker processes), `ranks` the
+world's size, `idle_us` the idle time of a 10 ms step by cause.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from perfkit.collectors.mounts import parse_mountinfo
 from perfkit.collectors.nfs import parse_mountstats
 from perfkit.model.diagnosis import Diagnosis
 from perfkit.model.run_facts import FileSystemFacts, RunFacts
+from perfkit.model.worker_facts import WorkerFacts
 from tests.advice.builder import diagnosis
 from tests.advice.runs import loader, run, steps
 
@@ -26,7 +28,14 @@ def diagnosis_of(case: dict[str, Any]) -> Diagnosis:
 
 def _run(case: dict[str, Any]) -> RunFacts:
     found = {"ready": 0.0, "batch_size": 64, **case.get("loader", {})}
-    return run(loaders=[loader(**found)], file_systems=[_file_system(case)], steps=steps())
+    if "workers" in found:
+        found["workers"] = WorkerFacts(**found["workers"])
+    return run(
+        loaders=[loader(**found)],
+        file_systems=[_file_system(case)],
+        steps=steps(),
+        world_size=case.get("ranks"),
+    )
 
 
 def _file_system(case: dict[str, Any]) -> FileSystemFacts:

@@ -19,7 +19,8 @@ from tests.traces import kineto_files, needs_public
 
 SOURCES = ("simulated", "recorded", "public", "storage")
 STORAGE_KEYS = {
-    "mountinfo", "getstripe", "llite", "mountstats", "files", "loader", "idle_us", "more",
+    "mountinfo", "getstripe", "llite", "mountstats", "files", "loader", "ranks",
+    "idle_us", "more",
 }  # fmt: skip
 
 
