@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from perfkit.analyzers.breakdown import StepTimes
 from perfkit.analyzers.communication_facts import communication_facts
+from perfkit.analyzers.compute_facts import compute_facts
 from perfkit.analyzers.facts import Facts, facts_of
 from perfkit.analyzers.fidelity import fidelity
 from perfkit.analyzers.framework import framework
@@ -20,8 +22,10 @@ from perfkit.analyzers.python_gaps import python_gaps
 from perfkit.analyzers.run_facts import with_run
 from perfkit.analyzers.timeline import timeline_of_step
 from perfkit.analyzers.transfers import collectives, copies, overlap
+from perfkit.analyzers.waste_facts import waste_facts
 from perfkit.analyzers.whatif import saved_by_cause, what_if
 from perfkit.model.cause import CAUSES
+from perfkit.model.compute_facts import Peak
 from perfkit.model.diagnosis import (
     Breakdown,
     DeviceFacts,
@@ -40,17 +44,25 @@ if TYPE_CHECKING:
     from perfkit.trace.capture import Capture
 
 
-def diagnose(trace: Trace, capture: Capture | None = None) -> Diagnosis:
+Peaks = Mapping[str, Peak]
+
+
+def diagnose(
+    trace: Trace, capture: Capture | None = None, own_peaks: Peaks | None = None
+) -> Diagnosis:
     """Everything one rank's trace shows, and the records of the Capture it is of.
 
-    `verdict` and `findings` are left to the advice rules.
+    `own_peaks` are rates of devices by name, which come before those perfkit knows. `verdict` and
+    `findings` are left to the advice rules.
     """
-    return diagnosis_of(facts_of(trace), capture)
+    return diagnosis_of(facts_of(trace), capture, own_peaks)
 
 
-def diagnosis_of(facts: Facts, capture: Capture | None = None) -> Diagnosis:
+def diagnosis_of(
+    facts: Facts, capture: Capture | None = None, own_peaks: Peaks | None = None
+) -> Diagnosis:
     """The same from facts that are at hand, and may be asked more afterwards."""
-    found = _of_trace(facts)
+    found = _of_trace(facts, own_peaks or {})
     return found if capture is None else with_run(found, capture)
 
 
@@ -67,12 +79,12 @@ class _Replayed(NamedTuple):
         return cls(fidelity(facts), saved_by_cause(facts), what_if(facts))
 
 
-def _of_trace(facts: Facts) -> Diagnosis:
+def _of_trace(facts: Facts, own_peaks: Peaks) -> Diagnosis:
     with ThreadPoolExecutor(1) as beside:  # numpy mostly works without the interpreter's lock
-        return _tables(facts, beside.submit(_Replayed.of, facts))
+        return _tables(facts, own_peaks, beside.submit(_Replayed.of, facts))
 
 
-def _tables(facts: Facts, replayed: Future[_Replayed]) -> Diagnosis:
+def _tables(facts: Facts, own_peaks: Peaks, replayed: Future[_Replayed]) -> Diagnosis:
     """Everything; what is replayed is asked for last."""
     trace = facts.trace
     kernels, summary = kernel_tables(facts)
@@ -103,6 +115,8 @@ def _tables(facts: Facts, replayed: Future[_Replayed]) -> Diagnosis:
         timeline=timeline_of_step(facts),
         python_gaps=python_gaps(facts),
         inference=inference_facts(facts, software, kernels),
+        compute=compute_facts(facts, own_peaks),
+        waste=waste_facts(facts, software),
         environment=_environment(trace),
         fidelity=replayed.result().fidelity,
         saved_us=replayed.result().saved_us,

@@ -47,7 +47,7 @@ def analyze(
     fixes_of(fixes)  # a wrong name is said before a long read
     trace, capture = _opened(fspath(path), progress, rank, window)
     facts = facts_of(trace)
-    found = diagnosis_of(facts, capture)
+    found = diagnosis_of(facts, capture, settings.own_peaks() if settings else None)
     told = advise(found, rules=rules, ignore=ignore, audience=audience, settings=settings)
     return _asked(told, facts, fixes) if fixes else told
 

@@ -35,6 +35,7 @@ def _converted(table: Any, file: Path) -> Settings:
     except msgspec.ValidationError as error:
         said = str(error).replace("`", "")
         raise PerfkitError(
-            f"[tool.perfkit] in {file} is wrong ({said}): it takes ignore, least-share, and "
-            "limits.CODE with warning-share and critical-share."
+            f"[tool.perfkit] in {file} is wrong ({said}): it takes ignore, least-share, "
+            "limits.CODE with warning-share and critical-share, and peaks.DEVICE with tflops (by "
+            "format) and memory-gb-per-s."
         ) from None

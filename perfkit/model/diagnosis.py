@@ -11,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from perfkit.model.communication_facts import CommunicationFacts
+from perfkit.model.compute_facts import ComputeFacts, WasteFacts
 from perfkit.model.inference_facts import InferenceFacts
 from perfkit.model.run_facts import MemoryFacts, RunFacts
 from perfkit.model.setup_facts import SetupFacts
@@ -442,6 +443,9 @@ class Diagnosis(_Noun, frozen=True, kw_only=True):
     python_gaps: PythonGaps | None = None
     inference: InferenceFacts | None = None
     """Only of a window without backward and optimizer."""
+    compute: ComputeFacts | None = None
+    """Matrix operators against the device's peak; None where shapes were not recorded."""
+    waste: WasteFacts | None = None
     environment: dict[str, Any]
 
     def to_json(self, *, indent: int = 2) -> str:

@@ -147,6 +147,20 @@ class Collectives:
 
 
 @dataclass(frozen=True, slots=True)
+class Operands:
+    """What matrix operators say of their arguments, where shapes were recorded.
+
+    `row` is the event's position in the file (compare `Trace.row`), `text` an index into `texts`;
+    both of shape (operators,). Each text is the JSON of three lists, one entry an argument: its
+    dimensions, its type, and its value (where it is no tensor); a list that is absent is empty.
+    """
+
+    row: Int64s
+    text: Int32s
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Trace:
     """Events of one rank, ordered by start; every column has shape (events,).
 
@@ -174,6 +188,7 @@ class Trace:
     row: Int64s
     flows: Flows
     collectives: Collectives
+    operands: Operands
 
     def __len__(self) -> int:
         return len(self.ts)

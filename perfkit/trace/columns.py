@@ -13,7 +13,7 @@ import numpy as np
 
 from perfkit.model.trace import Damage, Kind, Lane
 from perfkit.trace.events import Args, Block, Event, to_int
-from perfkit.trace.kinds import ARGUMENTS, ARROWS, LAUNCH_FLOWS, SPAN, kind_of
+from perfkit.trace.kinds import ARGUMENTS, ARROWS, LAUNCH_FLOWS, SPAN, has_operands, kind_of
 from perfkit.trace.times import INVALID, durations, nanoseconds
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Interner(dict[object, int]):
 
 @dataclass
 class BlockColumns:
-    """A block's events, flows and collectives; ids are local to the block's own tables.
+    """A block's events, flows, collectives and operands; ids are of the block's own tables.
 
     `tail` is as in Block; `text` is kept when no event could be read from it.
     """
@@ -53,6 +53,8 @@ class BlockColumns:
     events: Columns
     flows: Columns
     collectives: Columns
+    operands: Columns
+    texts: list[str]
     damage: Damage
     tail: bytes | None = None
     text: bytes = b""
@@ -92,6 +94,8 @@ def columns_of(block: Block, regular: Regular | None = None) -> BlockColumns:
         events=made.events if kept.all() else {k: c[kept] for k, c in made.events.items()},
         flows=made.flows,
         collectives=made.collectives,
+        operands=made.operands,
+        texts=made.texts,
         damage=Damage(
             repaired_events=block.repaired,
             unreadable_events=block.unreadable + int((~good).sum()),
@@ -110,6 +114,8 @@ class _Made:
     events: Columns
     flows: Columns
     collectives: Columns
+    operands: Columns
+    texts: list[str]
 
     @classmethod
     def of(cls, block: Block, regular: Regular | None) -> _Made:
@@ -129,9 +135,10 @@ class _Made:
             flows = _flow_columns(arrows, names, lanes)
         del flows["row"]
         collectives = _collective_columns(spans, names)
-        texts = [str(name) for name in names]
+        operands, texts = _operand_columns(spans)
         found = _lanes(lanes, events, lambda row: _event_at(row, spans, regular))
-        made = cls(texts, found, events, flows, collectives)
+        named = [str(name) for name in names]
+        made = cls(named, found, events, flows, collectives, operands, texts)
         return made._by_first_use() if regular else made
 
     def _by_first_use(self) -> _Made:
@@ -228,6 +235,23 @@ def _collective_columns(spans: Sequence[_Numbered], names: Interner) -> Columns:
         "dtype": _ids([a.dtype for a in args], names),
         **{n: _ints(args, n) for n in _COLLECTIVE_INTS},
     }
+
+
+def _operand_columns(spans: Sequence[_Numbered]) -> tuple[Columns, list[str]]:
+    """Rows of matrix operators and ids of what they say of their arguments, and those texts."""
+    texts = Interner()
+    found = [(row, e.args) for row, e in spans if has_operands(e) and e.args]
+    columns: Columns = {
+        "row": np.array([row for row, _ in found], dtype=np.int64),
+        "text": _ids([_operands(args) for _, args in found], texts),
+    }
+    return columns, [str(text) for text in texts]
+
+
+def _operands(args: Args) -> str:
+    """JSON of the dimensions, types and values of all arguments."""
+    parts = (bytes(args.dims) or bytes(args.dims_2021), bytes(args.types), bytes(args.concrete))
+    return "[" + ",".join(part.decode(errors="replace") or "[]" for part in parts) + "]"
 
 
 def _lanes(keys: Interner, columns: Columns, event_at: Callable[[int], Event]) -> list[Lane]:

@@ -28,6 +28,10 @@ class Args(msgspec.Struct, gc=False):
     out_elements: int = msgspec.field(name="Out msg nelems", default=-1)
     dtype: str = ""
     group_size: int = msgspec.field(name="Group size", default=-1)
+    dims: msgspec.Raw = msgspec.field(name="Input Dims", default=msgspec.Raw(b""))
+    dims_2021: msgspec.Raw = msgspec.field(name="Input dims", default=msgspec.Raw(b""))
+    types: msgspec.Raw = msgspec.field(name="Input type", default=msgspec.Raw(b""))
+    concrete: msgspec.Raw = msgspec.field(name="Concrete Inputs", default=msgspec.Raw(b""))
 
 
 class Event(msgspec.Struct, gc=False):
@@ -203,7 +207,7 @@ def _decode_loose(text: bytes) -> list[Event]:
     return [event for event in events if event]
 
 
-_FIELDS = [(info.name, info.encode_name, info.type is str) for info in msgspec.structs.fields(Args)]
+_FIELDS = [(info.name, info.encode_name, info.type) for info in msgspec.structs.fields(Args)]
 _REPAIRS = (_decode_quotes, _decode_loose)
 
 
@@ -238,12 +242,14 @@ def _loose_args(text: msgspec.Raw | None) -> Args | None:
     except UNREADABLE:
         return None
     args = Args()
-    for name, key, is_text in _FIELDS:
+    for name, key, type_ in _FIELDS:
         value = _value(values.get(key))
-        if is_text and isinstance(value, str):
-            setattr(args, name, value)
-        elif not is_text:
+        if type_ is msgspec.Raw:
+            setattr(args, name, values.get(key, msgspec.Raw(b"")))
+        elif type_ is not str:
             setattr(args, name, to_int(value))
+        elif isinstance(value, str):
+            setattr(args, name, value)
     return args
 
 

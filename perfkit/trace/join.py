@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from perfkit.model.trace import Collectives, Damage, Flows, Lane, Trace, TraceInfo
+from perfkit.model.trace import Collectives, Damage, Flows, Lane, Operands, Trace, TraceInfo
 from perfkit.trace.columns import BlockColumns, Interner
 
 if TYPE_CHECKING:
@@ -24,22 +24,25 @@ _THREADS = 2  # each holds a column twice
 
 def join(blocks: Sequence[BlockColumns], info: TraceInfo) -> Trace:
     """One Trace of all blocks, of which one at least must be given; events are sorted by start."""
-    names, lanes = Interner(), Interner()
+    names, lanes, texts = Interner(), Interner(), Interner()
     joiner = _Joiner(
         [np.array([names[name] for name in block.names], dtype=np.int32) for block in blocks],
         [np.array([lanes[lane] for lane in block.lanes], dtype=np.int32) for block in blocks],
+        [np.array([texts[text] for text in block.texts], dtype=np.int32) for block in blocks],
         list(accumulate((block.rows for block in blocks[:-1]), initial=0)),
     )
     events = [block.events for block in blocks]
     order = np.argsort(np.concatenate([part["ts"] for part in events]), kind="stable")
     flows = joiner.columns([block.flows for block in blocks])
     collectives = joiner.columns([block.collectives for block in blocks])
+    operands = joiner.columns([block.operands for block in blocks])
     return Trace(
         info=info,
         names=tuple(cast("Iterable[str]", names)),
         lanes=tuple(cast("Iterable[Lane]", lanes)),
         flows=Flows(**flows),
         collectives=Collectives(**collectives),
+        operands=Operands(texts=tuple(cast("Iterable[str]", texts)), **operands),
         **joiner.columns(events, order),
     )
 
@@ -50,6 +53,7 @@ class _Joiner:
 
     name_ids: list[Int32s]
     lane_ids: list[Int32s]
+    text_ids: list[Int32s]
     first_rows: list[int]
 
     def columns(self, parts: list[Columns], order: Int64s | None = None) -> dict[str, Any]:
@@ -66,8 +70,9 @@ class _Joiner:
     def _global(self, key: str, columns: list[NDArray[Any]]) -> list[NDArray[Any]]:
         if key in ("name", "category", "dtype"):
             return [ids[c] for ids, c in zip(self.name_ids, columns, strict=True)]
-        if key == "lane":
-            return [ids[c] for ids, c in zip(self.lane_ids, columns, strict=True)]
+        if key in ("lane", "text"):
+            tables = self.lane_ids if key == "lane" else self.text_ids
+            return [ids[c] for ids, c in zip(tables, columns, strict=True)]
         if key == "row":
             return [c + row for row, c in zip(self.first_rows, columns, strict=True)]
         return columns

@@ -40,6 +40,17 @@ KIND_OF_CATEGORY = {
 # Arrows from a launch to its GPU operation only repeat the correlation id.
 LAUNCH_FLOWS = frozenset(("ac2g", "async_cpu_to_gpu", "async_gpu", "async"))
 ARROWS = frozenset("sft")
+MATRIX_OPERATORS = frozenset((
+    "aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm", "aten::_scaled_mm",
+    "aten::_addmm_activation",
+    "aten::cudnn_convolution", "aten::miopen_convolution", "aten::convolution_backward",
+    "aten::cudnn_convolution_backward", "aten::cudnn_convolution_backward_input",
+    "aten::cudnn_convolution_backward_weight", "aten::_flash_attention_forward",
+    "aten::_flash_attention_backward", "aten::_efficient_attention_forward",
+    "aten::_efficient_attention_backward", "aten::_scaled_dot_product_cudnn_attention",
+    "aten::_scaled_dot_product_cudnn_attention_backward",
+))  # fmt: skip
+"""Operators that launch matrix kernels themselves: the shapes of their arguments are kept."""
 SPAN = -1
 """Kind of the profiler's own life time, which is left out."""
 ARGUMENTS = {
@@ -51,6 +62,12 @@ ARGUMENTS = {
 def is_dropped(event: Event) -> bool:
     """Whether the event is none that perfkit reads."""
     return event.ph != "X" and (event.ph not in ARROWS or event.cat in LAUNCH_FLOWS)
+
+
+def has_operands(event: Event) -> bool:
+    """Whether the event is a matrix operator that tells the shapes of its arguments."""
+    args = event.args
+    return event.name in MATRIX_OPERATORS and bool(args and (args.dims or args.dims_2021))
 
 
 def kind_of(category: object) -> int:

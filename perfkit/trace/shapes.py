@@ -14,7 +14,7 @@ import numpy as np
 
 from perfkit.trace.columns import Interner
 from perfkit.trace.events import UNREADABLE, Args, Event, decode_events
-from perfkit.trace.kinds import SPAN, has_argument, is_dropped, kind_of
+from perfkit.trace.kinds import SPAN, has_argument, has_operands, is_dropped, kind_of
 from perfkit.trace.repeats import Repeats
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class Shapes:
         """None where the table cannot hold what the event says."""
         event = self._decoded(text)
         digit = _digit(event, text) if event else None
-        if event is None or digit is None:
+        if event is None or digit is None or has_operands(event):
             return None
         if is_dropped(event):
             return [0] * KIND + [DROPPED, 0, 0, 0, 0, *digit]

@@ -25,3 +25,15 @@ def test_a_wrong_table_is_one_sentence(tmp_path: Path, table: str) -> None:
     (tmp_path / "pyproject.toml").write_text(table)
     with pytest.raises(PerfkitError, match=r"pyproject\.toml"):
         settings_near(tmp_path)
+
+
+def test_peaks_of_a_device(tmp_path: Path) -> None:
+    file = tmp_path / "pyproject.toml"
+    table = '[tool.perfkit.peaks."My GPU"]\ntflops = {bf16 = 100}\nmemory-gb-per-s = 1000\n'
+    file.write_text(table)
+    peak = settings_near(tmp_path).own_peaks()["My GPU"]
+    assert (peak.tflops, peak.memory_gb_per_s) == ({"bf16": 100}, 1000)
+    for wrong in (table.replace("100}", "0}"), table.replace("bf16", "bf61")):
+        file.write_text(wrong)
+        with pytest.raises(PerfkitError, match="memory-gb-per-s"):
+            settings_near(tmp_path)

@@ -43,7 +43,7 @@ def assert_same(one: Trace, other: Trace) -> None:
         np.testing.assert_array_equal(getattr(one, column), getattr(other, column), column)
     assert [one.lanes[i] for i in one.lane] == [other.lanes[i] for i in other.lane]
     assert [one.names[i] for i in one.category] == [other.names[i] for i in other.category]
-    for part in ("flows", "collectives"):
+    for part in ("flows", "collectives", "operands"):
         for column in ("id", "ts", "row", "in_elements"):
             mine, theirs = (getattr(getattr(t, part), column, None) for t in (one, other))
             np.testing.assert_array_equal(mine, theirs, column)

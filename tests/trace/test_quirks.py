@@ -514,6 +514,19 @@ def test_collectives(read: Read) -> None:
     assert [column.tolist() for column in numbers] == [[1], [1024], [2048], [8]]
 
 
+@pytest.mark.parametrize("key", ["Input Dims", "Input dims"])
+def test_operands_of_matrix_operators(read: Read, key: str) -> None:
+    said = {key: [[2, 3], [3, 4]], "Input type": ["float", "float"]}
+    other = said | {key: [[5, 6], [6, 7]]}
+    rows = [host("aten::mm", 10 * i, args=said if i % 2 else other) for i in range(6)]
+    trace = read(document(host("aten::add", args=said), *rows, host("aten::mm", 90)))
+    assert trace.operands.row.tolist() == [1, 2, 3, 4, 5, 6]
+    told = [json.loads(trace.operands.texts[i]) for i in trace.operands.text]
+    assert told[1] == [[[2, 3], [3, 4]], ["float", "float"], []]
+    assert told[0] == [[[5, 6], [6, 7]], ["float", "float"], []]
+    assert len(trace.operands.texts) == 2
+
+
 def test_cuda_sync_arguments(read: Read) -> None:
     args = {"wait_on_stream": 20, "wait_on_cuda_event_record_corr_id": 11, "correlation": 12}
     trace = read(document(kernel("Stream Wait Event", cat="cuda_sync", args=args), host("b", 9)))

@@ -61,10 +61,15 @@ def assert_alike(texts: list[bytes]) -> None:
         assert kinds[0] == kinds[1], column
     flows = [flows_of(trace(*blocks)) for blocks in (one, other)]
     assert flows[0] == flows[1]
+    assert operands_of(trace(*one)) == operands_of(trace(*other))
 
 
 def plain(text: bytes) -> BlockColumns:
     return columns_of(read_block(text))
+
+
+def operands_of(made: Trace) -> list[str]:
+    return [made.operands.texts[i] for i in made.operands.text.tolist()]
 
 
 def flows_of(made: Trace) -> list[tuple[Any, ...]]:
@@ -141,6 +146,9 @@ ODDITIES: dict[str, Any] = {
     ),
     "collectives": lambda i: kernel(
         "nccl", i * 1000, args={"Collective name": "allreduce", "In msg nelems": i}
+    ),
+    "matrix operators": lambda i: host(
+        "aten::mm", i, args={"External id": i, "Input Dims": [[i, 8], [8, i % 3]]}
     ),
     "waits": lambda i: host("w", i, cat="cuda_sync", args={"wait_on_stream": i}),
     "calls with sizes": lambda i: host("c", i, cat="cuda_runtime", args={"bytes": i}),

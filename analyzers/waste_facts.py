@@ -1,0 +1,202 @@
+"""Work of a step that has a cheaper form, found by the names of operators and kernels."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import numpy as np
+
+from perfkit.analyzers.facts import Facts
+from perfkit.analyzers.inside import Spans, holder, launched_inside
+from perfkit.analyzers.kernel_names import kind_of
+from perfkit.analyzers.names import LONGEST, used
+from perfkit.model.cause import CODE, Cause
+from perfkit.model.compute_facts import (
+    AttentionFacts,
+    Avoidable,
+    OptimizerFacts,
+    OptimizerForm,
+    WasteFacts,
+)
+from perfkit.model.diagnosis import Framework
+from perfkit.model.kernel import KernelKind
+from perfkit.model.trace import Bools, Int64s, Kind
+
+_LAYOUT = re.compile(r"nchwToNhwc|nhwcToNchw|batched_transpose_\d", re.IGNORECASE)
+_ZERO_GRAD = re.compile(r"Optimizer\.zero_grad#")
+_STEP = re.compile(r"Optimizer\.step#")
+_FUSED = re.compile(r"fused_?(adam|sgd|adagrad|lamb|lion)|(adamw?|sgd|lamb|lion)_?functor", re.I)
+_FOREACH = re.compile(r"multi_tensor_apply")
+_EVALUATE = re.compile(r"^autograd::engine::evaluate_function")
+# Layers as a user writes them: what differentiates them calls other operators.
+_LAYER = re.compile(
+    r"^aten::(conv[123]d|linear|batch_norm|layer_norm|scaled_dot_product_attention)$"
+)
+_CONVOLUTION = re.compile(r"^aten::conv[123]d$")
+_BATCH_NORM = re.compile(r"^aten::batch_norm$")
+_NORM_OR_LAYER = re.compile(r"^aten::(conv[123]d|batch_norm|linear|add_?|cat|max_pool2d|relu_?)$")
+_PRODUCT = re.compile(r"^aten::(bmm|baddbmm)$")
+_SOFTMAX = re.compile(r"^aten::_softmax$")
+_SOFTMAX_BACKWARD = re.compile(r"^aten::_softmax_backward_data$")
+_LEAF = re.compile(r"^aten::(bmm|baddbmm|_softmax|mm|addmm|convolution)$")
+_MATH = re.compile(r"^aten::_scaled_dot_product_attention_math")
+_HOST = (Cause.LAUNCH, Cause.DISPATCH, Cause.PYTHON)
+
+
+def waste_facts(facts: Facts, framework: Framework) -> WasteFacts | None:
+    """None where the GPU did nothing, or operators are missing to tell."""
+    found = _Waste(facts)
+    if not len(facts.work) or not len(found.host):
+        return None
+    return WasteFacts(
+        layout=found.of(found.kernels(lambda name: bool(_LAYOUT.search(name)))),
+        zeroing=found.of(launched_inside(facts, found.rows(_ZERO_GRAD))),
+        recompute=found.of(_recomputed(found)),
+        chains=found.of(_chained(found)),
+        inference_norm=found.of(_norms_behind_convolutions(found)) if framework.inference else None,
+        optimizer=_optimizer(found),
+        attention=_attention(found),
+    )
+
+
+class _Waste:
+    """Operators and GPU operations to choose from; `host` are rows of operators and ranges."""
+
+    def __init__(self, facts: Facts) -> None:
+        self.facts = facts
+        kind = facts.trace.kind
+        self.host: Int64s = np.flatnonzero((kind == Kind.OPERATOR) | (kind == Kind.ANNOTATION))
+        self._names = used(facts.trace, self.host)
+        self._counted = facts.in_counted(facts.work.start)
+
+    def rows(self, pattern: re.Pattern[str]) -> Int64s:
+        """Rows of host events whose names match."""
+        names = self.facts.trace.names
+        wanted = np.zeros(len(names), dtype=np.bool_)
+        wanted[[i for i in self._names if pattern.search(names[i][:LONGEST])]] = True
+        return self.host[wanted[self.facts.trace.name[self.host]]]
+
+    def kernels(self, is_wanted: Callable[[str], bool]) -> Bools:
+        """Whether each GPU operation is a kernel with such a name; shape (operations,)."""
+        trace, rows = self.facts.trace, self.facts.work.rows
+        is_kernel = trace.kind[rows] == Kind.KERNEL
+        wanted = np.zeros(len(trace.names), dtype=np.bool_)
+        wanted[[i for i in used(trace, rows[is_kernel]) if is_wanted(trace.names[i])]] = True
+        return np.asarray(is_kernel & wanted[trace.name[rows]])
+
+    def us(self, mask: Bools) -> float:
+        """Time of these operations in counted steps, per step."""
+        rows = self.facts.work.rows[mask & self._counted]
+        return self.facts.per_step_us(self.facts.trace.dur[rows].sum())
+
+    def per_step(self, mask: Bools) -> float:
+        """How many of these operations a counted step has."""
+        return float((mask & self._counted).sum()) / self.facts.mean_over
+
+    def of(self, mask: Bools) -> Avoidable | None:
+        """These operations, None where counted steps have none."""
+        count = self.per_step(mask)
+        return Avoidable(count_per_step=count, total_us=self.us(mask)) if count else None
+
+
+def _recomputed(found: _Waste) -> Bools:
+    """Launched between the first and the last layer inside of an evaluated backward function."""
+    facts, trace = found.facts, found.facts.trace
+    functions, layers = found.rows(_EVALUATE), found.rows(_LAYER)
+    at = holder(trace, functions, layers)
+    layers, at = layers[at >= 0], at[at >= 0]
+    start = np.full(len(functions), np.iinfo(np.int64).max)
+    end = np.zeros(len(functions), dtype=np.int64)
+    np.minimum.at(start, at, trace.ts[layers])
+    np.maximum.at(end, at, trace.ts[layers] + trace.dur[layers])
+    has = np.flatnonzero(end)
+    has = has[np.argsort(start[has], kind="stable")]
+    spans = Spans(trace.lane[functions[has]], start[has], end[has])
+    launched = spans.launching(facts) >= 0
+    return np.asarray(launched & ~facts.work.is_copy & ~facts.work.is_communication)
+
+
+def _chained(found: _Waste) -> Bools:
+    """Element-wise kernels whose stream's operation before them is one, too."""
+    work, lane = found.facts.work, found.facts.trace.lane[found.facts.work.rows]
+    is_simple = found.kernels(
+        lambda name: kind_of(name) is KernelKind.ELEMENTWISE and not name.startswith("triton_")
+    )
+    order = np.lexsort((work.start, lane))
+    follows = is_simple[order[1:]] & is_simple[order[:-1]] & (lane[order[1:]] == lane[order[:-1]])
+    chained = np.zeros(len(work), dtype=np.bool_)
+    chained[order[1:][follows]] = True
+    return chained
+
+
+def _norms_behind_convolutions(found: _Waste) -> Bools:
+    """Launched by a batch normalization that comes right behind a convolution on its thread."""
+    trace = found.facts.trace
+    rows = found.rows(_NORM_OR_LAYER)
+    rows = rows[np.lexsort((trace.ts[rows], trace.lane[rows]))]
+    is_conv, is_norm = (np.isin(rows, found.rows(p)) for p in (_CONVOLUTION, _BATCH_NORM))
+    same = trace.lane[rows[1:]] == trace.lane[rows[:-1]]
+    behind = np.sort(rows[1:][is_norm[1:] & is_conv[:-1] & same])
+    return launched_inside(found.facts, behind) & ~found.facts.work.is_copy
+
+
+def _optimizer(found: _Waste) -> OptimizerFacts | None:
+    facts, rows = found.facts, found.rows(_STEP)
+    mine = launched_inside(facts, rows) & ~facts.work.is_copy & ~facts.work.is_communication
+    if not found.per_step(mine):
+        return None
+    return OptimizerFacts(
+        form=_form(found, mine),
+        kernels_per_step=found.per_step(mine),
+        total_us=found.us(mine),
+        idle_us=_idle_inside(facts, rows),
+    )
+
+
+def _form(found: _Waste, mine: Bools) -> OptimizerForm:
+    """By what takes most of the optimizer's time; schedules and counters launch kernels, too."""
+    fused, foreach = (
+        found.us(mine & found.kernels(lambda name, p=p: bool(p.search(name))))  # type: ignore[misc]
+        for p in (_FUSED, _FOREACH)
+    )
+    if fused > 0.5 * found.us(mine):
+        return "fused"
+    return "foreach" if foreach > 0.5 * found.us(mine) else "for-loop"
+
+
+def _idle_inside(facts: Facts, rows: Int64s) -> float:
+    """Idle time of the host's own pace that begins while its thread is in one of these events."""
+    pieces = facts.pieces.take(facts.in_counted(facts.pieces.start))
+    pieces = pieces.take(np.isin(pieces.cause, [CODE[cause] for cause in _HOST]))
+    at = Spans.of(facts.trace, rows).holding(pieces.thread, pieces.start)
+    return facts.per_step_us((pieces.end - pieces.start)[at >= 0].sum())
+
+
+def _attention(found: _Waste) -> AttentionFacts | None:
+    """A softmax whose neighbours among products are batched ones, on both sides."""
+    facts, trace = found.facts, found.facts.trace
+    leaves = found.rows(_LEAF)
+    leaves = leaves[np.lexsort((trace.ts[leaves], trace.lane[leaves]))]
+    is_product, is_softmax = (np.isin(leaves, found.rows(p)) for p in (_PRODUCT, _SOFTMAX))
+    lane = trace.lane[leaves]
+    middle = 1 + np.flatnonzero(
+        is_product[:-2] & is_softmax[1:-1] & is_product[2:] & (lane[:-2] == lane[2:])
+    )
+    if not len(middle):
+        return None
+    before, after = leaves[middle - 1], leaves[middle + 1]
+    order = np.argsort(trace.ts[before], kind="stable")
+    gap = Spans(trace.lane[before], trace.ts[before] + trace.dur[before], trace.ts[after])
+    gap = Spans(gap.lane[order], gap.start[order], gap.end[order])
+    kernels = ~facts.work.is_copy & ~facts.work.is_communication
+    backward = launched_inside(facts, found.rows(_SOFTMAX_BACKWARD))
+    between = kernels & ((gap.launching(facts) >= 0) | backward)
+    products = kernels & launched_inside(facts, np.sort(np.concatenate((before, after))))
+    count = float(facts.in_counted(trace.ts[before]).sum()) / facts.mean_over
+    return AttentionFacts(
+        count_per_step=count,
+        product_us=found.us(products),
+        between_us=found.us(between),
+        in_sdpa=bool(len(found.rows(_MATH))),
+    )
