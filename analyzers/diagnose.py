@@ -89,7 +89,7 @@ def _tables(facts: Facts, own_peaks: Peaks, replayed: Future[_Replayed]) -> Diag
     trace = facts.trace
     kernels, summary = kernel_tables(facts)
     breakdown, idle = _means(facts)
-    software = framework(facts, kernels)
+    software, matrix = framework(facts, kernels), compute_facts(facts, own_peaks)
     return Diagnosis(
         perfkit_version=__version__,
         source=_source(trace),
@@ -114,8 +114,8 @@ def _tables(facts: Facts, own_peaks: Peaks, replayed: Future[_Replayed]) -> Diag
         findings=[],
         timeline=timeline_of_step(facts),
         python_gaps=python_gaps(facts),
-        inference=inference_facts(facts, software, kernels),
-        compute=compute_facts(facts, own_peaks),
+        inference=inference_facts(facts, software, kernels, matrix),
+        compute=matrix,
         waste=waste_facts(facts, software),
         environment=_environment(trace),
         fidelity=replayed.result().fidelity,

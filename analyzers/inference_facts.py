@@ -10,7 +10,10 @@ import numpy as np
 from perfkit.analyzers.facts import Facts
 from perfkit.analyzers.idle import step_of
 from perfkit.analyzers.names import LONGEST, matching, used
+from perfkit.analyzers.pass_shapes import PassShapes, pass_shapes
 from perfkit.analyzers.served import SERVED, Served, served
+from perfkit.analyzers.weight_reads import weight_reads
+from perfkit.model.compute_facts import ComputeFacts
 from perfkit.model.diagnosis import Framework, Kernel
 from perfkit.model.inference_facts import InferenceFacts, Latency, Phase, ServedSteps, ToldBy
 from perfkit.model.kernel import KernelKind
@@ -38,14 +41,15 @@ _MOST_OF_IT = 0.5
 
 
 def inference_facts(
-    facts: Facts, framework: Framework, kernels: list[Kernel]
+    facts: Facts, framework: Framework, kernels: list[Kernel], compute: ComputeFacts | None
 ) -> InferenceFacts | None:
     """None for a window that trains, and where operators are missing to tell."""
     if not framework.inference:
         return None
     groups = _served(facts)
     token_gaps, tokens = _token_loop(facts)
-    phase, told_by = _phase(groups, kernels, is_loop=tokens is not None)
+    shapes = pass_shapes(facts)
+    phase, told_by = _phase(shapes, groups, kernels, is_loop=tokens is not None)
     return InferenceFacts(
         phase=phase,
         told_by=told_by,
@@ -55,6 +59,9 @@ def inference_facts(
         tokens_per_step=tokens,
         served=groups,
         graph_share=_graph_share(facts),
+        shape=shapes.shape,
+        reads=weight_reads(compute, decodes=phase == "decode") if compute else None,
+        autograd_nodes=shapes.autograd_nodes,
     )
 
 
@@ -126,13 +133,15 @@ def _token_loop(facts: Facts) -> tuple[Int64s, float | None]:
 
 
 def _phase(
-    groups: list[ServedSteps], kernels: list[Kernel], *, is_loop: bool
+    shapes: PassShapes, groups: list[ServedSteps], kernels: list[Kernel], *, is_loop: bool
 ) -> tuple[Phase, ToldBy | None]:
     """The phase of most of the time, by the surest of the signs."""
     if groups:
         found = {group.phase for group in groups}
         return (found.pop() if len(found) == 1 else "mixed"), "names"
     by_kernels = _phase_of(kernels)
+    if shapes.phase is not None:
+        return shapes.phase, "shapes"
     if is_loop:
         return "decode", "token loop"
     return (by_kernels, "kernels") if by_kernels else ("forward", None)

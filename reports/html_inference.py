@@ -10,6 +10,7 @@ from perfkit.reports.inference_summary import (
     PHASES,
     batch_text,
     inference_lines,
+    reads_text,
     tells_something,
 )
 
@@ -27,7 +28,12 @@ def inference(diagnosis: Diagnosis) -> Html:
     facts = diagnosis.inference
     if facts is None or not tells_something(facts):
         return Html("")
-    said = (*inference_lines(diagnosis), _BY.get(facts.told_by or "", ""), _ONE_RANK)
+    said = (
+        *inference_lines(diagnosis),
+        _BY.get(facts.told_by or "", ""),
+        f"Memory moves {reads_text(facts.reads)}." if facts.reads else "",
+        _ONE_RANK,
+    )
     notes = (tag("p", text(line), class_="quiet") for line in said if line)
     return section("inference", "Inference", *notes, _latencies(facts))
 

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from perfkit.model.diagnosis import Diagnosis
-from perfkit.model.inference_facts import InferenceFacts, Latency, ServedSteps
-from perfkit.reports.format import clean, count, share, times_us
+from perfkit.model.inference_facts import (
+    InferenceFacts,
+    Latency,
+    PassShape,
+    ServedSteps,
+    WeightReads,
+)
+from perfkit.reports.format import clean, count, share, size, time_us, times_us
 
 PHASES = {
     "prefill": "prefill",
@@ -27,7 +33,7 @@ def inference_lines(diagnosis: Diagnosis) -> list[str]:
 def tells_something(facts: InferenceFacts) -> bool:
     """Whether more is known than that nothing trains."""
     several = facts.steps is not None and facts.steps.count > 1
-    return bool(facts.told_by or facts.engine or several)
+    return bool(facts.told_by or facts.engine or several or facts.shape)
 
 
 def latency_text(latency: Latency) -> str:
@@ -48,6 +54,34 @@ def batch_text(served: ServedSteps) -> str:
     return text
 
 
+def shape_text(shape: PassShape) -> str:
+    """Such as "batch 16 of 559 tokens", or of one token each that looks at many."""
+    text = f"batch {shape.sequences}"
+    if shape.tokens is None:
+        return text
+    plural = "" if shape.tokens == 1 else "s"
+    text += f" of {count(shape.tokens)} token{plural}"
+    seen = shape.context is not None and shape.context != shape.tokens
+    return f"{text}, {count(shape.context)} of context" if seen else text
+
+
+def rows_text(reads: WeightReads) -> str:
+    """The tokens or samples that a read of weights serves."""
+    return "one row" if reads.rows == 1 else f"{count(reads.rows)} rows"
+
+
+def reads_text(reads: WeightReads) -> str:
+    """What memory must move for a step, and the bound that this sets, where the peak is known."""
+    cache = f" and {size(reads.cache_bytes)} of keys and values" if reads.cache_bytes else ""
+    text = f"{size(reads.weight_bytes)} of weights{cache} per step for {rows_text(reads)}"
+    if reads.bound_us is None or reads.memory_gb_per_s is None:
+        return text
+    return (
+        f"{text}: at least {time_us(reads.bound_us)} at the peak bandwidth of "
+        f"{count(reads.memory_gb_per_s)} GB/s (a bound)"
+    )
+
+
 def _requests(number: float, noun: str, tokens: float | None) -> str:
     if not number:
         return ""
@@ -61,7 +95,9 @@ def _what(facts: InferenceFacts) -> str:
 
 
 def _batches(facts: InferenceFacts) -> list[str]:
-    if len(facts.served) != 1:
+    if not facts.served:
+        return [shape_text(facts.shape)] if facts.shape else []
+    if len(facts.served) > 1:
         return [f"{count(s.wall.count)} steps of {PHASES[s.phase]}" for s in facts.served]
     return [batch_text(facts.served[0])]
 

@@ -46,11 +46,41 @@ class ServedSteps(_Noun, frozen=True, kw_only=True):
     context_tokens: float | None = None
 
 
+class PassShape(_Noun, frozen=True, kw_only=True):
+    """What the shapes of attention or convolutions say of a forward pass.
+
+    `sequences` is the batch; `tokens` are computed of each sequence, which looks at `context`.
+    """
+
+    sequences: int
+    tokens: int | None = None
+    context: int | None = None
+
+
+class WeightReads(_Noun, frozen=True, kw_only=True):
+    """Matrix products with weights, per step, and bounds at the device's peak rates.
+
+    `rows` is what a typical read of weights serves, tokens or samples; from `balanced_rows` on,
+    computing takes as long as reading. `beyond_us` is what reading takes beyond computing.
+    """
+
+    weight_bytes: float
+    cache_bytes: float | None = None
+    """Keys and values that attention reads."""
+    rows: int
+    balanced_rows: int | None = None
+    bound_us: float | None = None
+    """No step can be shorter: weights and cache at the peak memory bandwidth."""
+    beyond_us: float | None = None
+    memory_gb_per_s: float | None = None
+
+
 class InferenceFacts(_Noun, frozen=True, kw_only=True):
     """An inference window.
 
     `steps` has the latency of steps and `tokens` that of the tokens of a loop inside of them;
-    `graph_share` is the share of kernel time that CUDA graphs replayed.
+    `graph_share` is the share of kernel time that CUDA graphs replayed, `autograd_nodes` how many
+    operators a step made autograd record, at least.
     """
 
     phase: Phase
@@ -61,3 +91,6 @@ class InferenceFacts(_Noun, frozen=True, kw_only=True):
     tokens_per_step: float | None = None
     served: list[ServedSteps] = []
     graph_share: float | None = None
+    shape: PassShape | None = None
+    reads: WeightReads | None = None
+    autograd_nodes: float | None = None

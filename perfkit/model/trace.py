@@ -153,10 +153,13 @@ class Operands:
     `row` is the event's position in the file (compare `Trace.row`), `text` an index into `texts`;
     both of shape (operators,). Each text is the JSON of three lists, one entry an argument: its
     dimensions, its type, and its value (where it is no tensor); a list that is absent is empty.
+    `sequence` is how many operators autograd had recorded on the thread by then, -1 where it was
+    off.
     """
 
     row: Int64s
     text: Int32s
+    sequence: Int64s
     texts: tuple[str, ...]
 
 

@@ -244,6 +244,7 @@ def _operand_columns(spans: Sequence[_Numbered]) -> tuple[Columns, list[str]]:
     columns: Columns = {
         "row": np.array([row for row, _ in found], dtype=np.int64),
         "text": _ids([_operands(args) for _, args in found], texts),
+        "sequence": _ints([args for _, args in found], "sequence"),
     }
     return columns, [str(text) for text in texts]
 

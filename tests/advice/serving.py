@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from perfkit.model.inference_facts import InferenceFacts, Latency, Phase, ServedSteps
+from perfkit.model.inference_facts import (
+    InferenceFacts,
+    Latency,
+    Phase,
+    ServedSteps,
+    WeightReads,
+)
 
 
 def latency(p50_us: float, count: int = 20) -> Latency:
@@ -24,3 +30,10 @@ def served(phase: Phase, p50_us: float, count: int = 20, **facts: Any) -> Served
 def inference(phase: Phase = "decode", **facts: Any) -> InferenceFacts:
     """A window that serves."""
     return InferenceFacts(**{"phase": phase, "steps": latency(10_000.0), **facts})
+
+
+def reads(rows: int, beyond_us: float | None, **facts: Any) -> WeightReads:
+    """16 GB of weights on an H100, where 295 rows are in balance."""
+    return WeightReads(**{"weight_bytes": 16e9, "rows": rows, "balanced_rows": 295,
+                          "bound_us": 4776.0, "beyond_us": beyond_us, "memory_gb_per_s": 3350.0,
+                          **facts})  # fmt: skip

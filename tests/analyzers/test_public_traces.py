@@ -8,6 +8,7 @@ import pytest
 
 from perfkit.api import analyze
 from perfkit.model.diagnosis import Diagnosis
+from perfkit.model.inference_facts import PassShape
 from tests.traces import PUBLIC, kineto_files, needs_public
 
 pytestmark = needs_public
@@ -101,6 +102,23 @@ def test_what_trains_is_no_inference_window(path: str) -> None:
         assert found.inference is None
 
 
+def test_shapes_tell_batch_tokens_and_autograd() -> None:
+    qwen = diagnosis("h100/Qwen_Qwen1.5-0.5B-Chat__1016005.json.gz").inference
+    vit = diagnosis("h100/Falconsai_nsfw_image_detection__1016002.json.gz").inference
+    forward = diagnosis("batch_sweep_a100/batch_256.pt.trace.json.gz").inference
+    assert qwen is not None
+    assert vit is not None
+    assert forward is not None
+    assert (qwen.phase, qwen.told_by) == ("prefill", "shapes")
+    assert qwen.shape == PassShape(sequences=16, tokens=559, context=559)
+    assert (vit.phase, vit.shape) == ("forward", PassShape(sequences=4, tokens=197, context=197))
+    assert forward.shape == PassShape(sequences=256)
+    assert (qwen.autograd_nodes, vit.autograd_nodes, forward.autograd_nodes) == (None, None, 833)
+    assert qwen.reads is not None
+    assert (qwen.reads.rows, qwen.reads.balanced_rows) == (16 * 559, 295)
+    assert qwen.reads.bound_us == pytest.approx(qwen.reads.weight_bytes / 3350e9 * 1e6)
+
+
 def test_mi300x_waits_for_communication() -> None:
     path = "mi300x/resnet_act_checkpoint.json.gz"
     assert share(path, "idle") == pytest.approx(0.03, abs=0.01)
@@ -128,12 +146,12 @@ def test_first_and_last_rank_of_dlrm() -> None:
     assert sum(comm[1]) == pytest.approx(11_300, rel=0.05)
 
 
-def test_no_kernels_is_said_and_nothing_is_claimed() -> None:
+def test_no_kernels_is_said_and_nothing_is_claimed_of_the_gpu() -> None:
     found = diagnosis("edge/no_kernels_a100.json.gz")
     assert found.device.kind == "none"
     assert found.idle_us["unobserved_gpu_work"] == pytest.approx(found.steps.mean_us)
     assert any("No GPU activity was recorded" in note for note in found.fidelity.notes)
-    assert found.findings == []
+    assert [f.code for f in found.findings] == ["autograd-in-inference"]  # of the host
 
 
 def test_cpu_only_is_said() -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from perfkit.model.diagnosis import Diagnosis
-from perfkit.model.inference_facts import InferenceFacts
+from perfkit.model.inference_facts import InferenceFacts, PassShape
 from perfkit.reports import html, markdown, terminal
 from perfkit.reports.inference_summary import inference_lines
-from tests.advice.serving import inference, latency, served
+from tests.advice.serving import inference, latency, reads, served
 from tests.reports.diagnoses import make_diagnosis, make_run
 
 DECODE = inference(told_by="names", engine="vLLM", graph_share=0.97,
@@ -42,6 +42,24 @@ def test_nothing_is_said_of_a_window_that_trains_or_says_nothing(
 ) -> None:
     assert inference_lines(window(facts)) == []
     assert 'id="inference"' not in html.render(window(facts))
+
+
+def test_shapes_tell_batch_and_tokens_where_no_engine_does() -> None:
+    shaped = inference("prefill", told_by="shapes", shape=PassShape(
+        sequences=16, tokens=559, context=559))  # fmt: skip
+    decode = inference(told_by="shapes", shape=PassShape(sequences=8, tokens=1, context=900))
+    images = inference("forward", shape=PassShape(sequences=4))
+    assert "prefill; batch 16 of 559 tokens; steps" in inference_lines(window(shaped))[0]
+    assert "batch 8 of 1 token, 900 of context" in inference_lines(window(decode))[0]
+    assert "forward passes; batch 4; steps" in inference_lines(window(images))[0]
+
+
+def test_the_page_labels_the_bound_of_memory() -> None:
+    page = html.render(window(inference(reads=reads(1, 900.0, cache_bytes=2e9), told_by="shapes")))
+    assert "16.0 GB of weights and 2.00 GB of keys and values per step for one row" in page
+    assert "at least 4.78 ms at the peak bandwidth of 3,350 GB/s (a bound)" in page
+    unknown = reads(1, None, bound_us=None, memory_gb_per_s=None)
+    assert "(a bound)" not in html.render(window(inference(reads=unknown, told_by="shapes")))
 
 
 def test_every_report_has_it() -> None:
