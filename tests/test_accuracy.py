@@ -184,9 +184,10 @@ def test_rows_of_runs_of_our_own_making(made_results: Results) -> None:
     assert found["quiet runs with a false cause"] == {"perfkit": "50.0 %", "occupant": "0.0 %"}
     assert found["quiet runs with a warning"] == {"perfkit": "50.0 %"}
     assert found["findings that must fire, fired"] == {"perfkit": "100.0 %"}
-    off = found["dose response: slope off the truth's by at most"]
-    assert off == {"perfkit": "0.100", "occupant": "1.000"}
-    assert found["dose response: smallest slope"] == {"perfkit": "0.900", "occupant": "0.000"}
+    ratio = found["dose response: smallest slope / the truth's"]
+    assert ratio == {"perfkit": "0.900", "occupant": "0.000"}
+    off = found["dose response: intercept off the truth's, of the step"]["perfkit"]
+    assert off == "0.0 %"
     assert found["what-if withheld"] == {"perfkit": "50.0 %"}
     assert found["what-if error, median"]["perfkit"] == "6.8 %"  # of 12.5 % and 1 %
     assert found["truth inside [low, high]"] == {"perfkit": "50.0 %"}

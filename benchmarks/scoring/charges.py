@@ -36,7 +36,7 @@ TRUTH = "truth"
 def causes_of(fault: str) -> tuple[str, ...]:
     """What a fault may be charged to; nothing for a hidden one or one that costs no idle time."""
     injection = INJECTIONS[fault]
-    if injection.fix == "overlap":
+    if injection.exposes:
         return (COMMUNICATION,)
     cause = injection.cause
     return () if cause is None else _CHARGED.get(cause, (cause,))

@@ -36,16 +36,20 @@ def doses(results: Results) -> str:
         for m in ("perfkit", TRUTH, "occupant")
     }
     head = ["fault", "charged to", "points", "slope", "R2", "intercept, of the step"]
-    head += ["slope of the truth", "slope of gap occupant"]
-    others = [lines[TRUTH], lines["occupant"]]
-    return table(head, (_dose(one, others) for one in lines["perfkit"].values()))
+    head += ["slope of the truth", "its R2", "its intercept", "slope of gap occupant"]
+    rows = (
+        [
+            *(one.fault, ", ".join(one.causes), str(one.line.points)),
+            *(*_line(one), *_line(lines[TRUTH][one.fault])),
+            number(lines["occupant"][one.fault].line.slope),
+        ]
+        for one in lines["perfkit"].values()
+    )
+    return table(head, rows)
 
 
-def _dose(one: Charged, others: list[dict[str, Charged]]) -> list[str]:
-    line = one.line
-    numbers = [number(line.slope), number(line.r2), percent(one.intercept_share)]
-    slopes = [number(other[one.fault].line.slope) for other in others]
-    return [one.fault, ", ".join(one.causes), str(line.points), *numbers, *slopes]
+def _line(one: Charged) -> list[str]:
+    return [number(one.line.slope), number(one.line.r2), percent(one.intercept_share)]
 
 
 def fixes(results: Results) -> str:

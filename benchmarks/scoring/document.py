@@ -49,7 +49,11 @@ _TERMS = """\
 - What-if errors are |predicted - true| step, of the true step with the fix. Fixes are what repairs
   each fault, all of them in runs with two, and a host, kernels or communication twice as fast. A
   fix matters when it gives, or is said to give, 3 % of the step.
-- A fault may cost more than idle time (small kernels run, too): the truth's slope is below 1 then.
+- Dose response is time charged over the increase of the step. A fault may cost more than idle time
+  (small kernels run, too), or less at first than later, so that the simulator's own charge is no
+  line of slope 1 either: perfkit's line is scored against the line of the truth.
+- The loader of a run may have workers. Its what-ifs are scored with the records of a Capture, which
+  say what each worker did, and once more from the trace alone, where nothing shows them.
 - Gap occupant charges each gap to what its launching thread does in the middle of it. Subtract the
   bucket takes a fix's idle time out of the step, without a replay. HTA is Holistic Trace Analysis:
   its idle categories, which name no cause, and its critical path with the edges of a fix set to

@@ -18,7 +18,15 @@ from perfkit.analyzers.facts import Facts, facts_of
 from perfkit.analyzers.whatif import what_if
 from perfkit.model.diagnosis import Diagnosis, Fix, Together
 from perfkit.trace import open_trace
-from sample_traces.simulator import INJECTIONS, Simulated, damage, inject, trace_text, write
+from sample_traces.simulator import (
+    INJECTIONS,
+    Simulated,
+    damage,
+    inject,
+    trace_text,
+    write,
+    write_capture,
+)
 
 COMMUNICATION = "communication"
 COPIES = "exposed copies"
@@ -69,9 +77,13 @@ def measured(case: Case, with_hta: bool = False) -> Run:
     with tempfile.TemporaryDirectory() as folder:
         path = write(simulated, Path(folder))
         diagnosis, facts = perfkit.analyze(path), facts_of(open_trace(str(path)))
+        seen = _recorded(simulated, Path(folder) / "run")
     found = {"perfkit": found_us(diagnosis), "occupant": baselines.occupant_us(facts)}
     truth = simulated.truth
-    predicted, skipped = _predictions(case, truth, diagnosis, facts), []
+    predicted, skipped = _predictions(case, truth, diagnosis, seen or facts), []
+    if seen is not None:
+        alone = _predictions(case, truth, diagnosis, facts)
+        predicted["perfkit, trace alone"] = alone["perfkit"]
     if with_hta:
         answer = hta_baselines.answers(facts, _fixes(truth, "wall_ns"), _step_us(truth))
         found |= answer.found_us
@@ -94,6 +106,13 @@ def measured(case: Case, with_hta: bool = False) -> Run:
         skipped=skipped,
         said=said_of(diagnosis.findings),
     )
+
+
+def _recorded(simulated: Simulated, folder: Path) -> Facts | None:
+    """The facts of the run as a Capture, where that tells more: of loader workers."""
+    if not any(batch.start < batch.end for batch in simulated.recording.batches):
+        return None
+    return facts_of(open_trace(str(write_capture(simulated, folder))))
 
 
 def _step_us(truth: Mapping[str, Any]) -> float:

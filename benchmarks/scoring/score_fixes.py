@@ -50,7 +50,24 @@ def intervals(results: Results) -> list[Row]:
     return [
         percents("truth inside [low, high]", len(said), {"perfkit": covered}, "85-97 %"),
         percents("bound beaten by over 1 %", len(said), {"perfkit": beaten}, "<= 5 %"),
+        *_workers(results),
     ]
+
+
+def _workers(results: Results) -> list[Row]:
+    """Runs whose loader has workers: as a Capture, and from the trace alone."""
+    runs = [run for run in results.runs if "perfkit, trace alone" in run.predicted]
+    found = []
+    for what, method in (("Capture", "perfkit"), ("trace alone", "perfkit, trace alone")):
+        said = [p for p in predictions(runs, method) if p.fix != "dataloader"]
+        inside = {"perfkit": share(p.is_covered for p in said)[0]}
+        worst = {"perfkit": percentile([p.error for p in said], 99)}
+        if said:
+            found += [
+                percents(f"loader workers, {what}: what-if error, p99", len(said), worst),
+                percents(f"loader workers, {what}: truth inside", len(said), inside),
+            ]
+    return found
 
 
 def order(results: Results) -> list[Row]:

@@ -70,7 +70,8 @@ def _made(batch: Batch) -> dict[str, Any]:
         "loader": 0,
         "batch": batch.index // WORKERS,
         "start_ns": _at(batch.start),
-        "fetch_us": (batch.end - batch.start) / 1000,
+        "fetch_us": (batch.read - batch.start) / 1000,
+        "collate_us": (batch.end - batch.read) / 1000,
         "worker": batch.worker,
         "pid": PID + 1 + batch.worker,
     }

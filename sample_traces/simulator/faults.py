@@ -31,6 +31,9 @@ LEAD_US = 4700.0  # how far the host is ahead in the middle of the forward pass
 EVERY = 4  # steps between pauses; the steady steps hold a whole number of periods
 _OPS = 10 * HEALTHY.layers + 1
 _TINY_PYTHON_US = 6.0
+BUCKET_US = 30.0  # of a reduction whose bytes are few: its latency
+HIDDEN_US = 0.42 * STEP_US  # of communication that the backward pass has just room for
+PEER_US = 0.3 * STEP_US
 
 
 def _beyond_slack(dose: float) -> float:
@@ -52,6 +55,11 @@ def slow_workers(program: Scenario, dose: float) -> Scenario:
     """All workers together make a batch in 1 + `dose` healthy steps."""
     us = program.worker_batch_us + WORKERS * STEP_US * (1 + dose)
     return replace(program, worker_batch_us=us)
+
+
+def slow_storage(program: Scenario, dose: float) -> Scenario:
+    """Workers share a storage that reads a batch in 1 + `dose` healthy steps."""
+    return replace(program, storage_us=(1 + dose) * STEP_US, worker_batch_us=STEP_US)
 
 
 def busy_workers(program: Scenario, dose: float) -> Scenario:
@@ -183,6 +191,27 @@ def overlapped(program: Scenario, dose: float) -> Scenario:
     """The same bytes, reduced layer by layer during the backward pass."""
     us = dose * STEP_US / (program.layers - 0.8)
     return replace(program, communication="overlapped", all_reduce_us=us)
+
+
+def small_buckets(program: Scenario, dose: float) -> Scenario:
+    """Gradients are reduced during the backward pass in many buckets, of little but latency."""
+    count = (HIDDEN_US + dose * STEP_US) / (BUCKET_US * (program.layers - 0.8))
+    return replace(
+        program, communication="overlapped", all_reduce_us=BUCKET_US, buckets=max(round(count), 1)
+    )
+
+
+def slow_network(program: Scenario, dose: float) -> Scenario:
+    """Reductions begin during the backward pass, and take longer than it."""
+    us = (HIDDEN_US + dose * STEP_US) / (program.layers - 0.8)
+    return replace(program, communication="overlapped", all_reduce_us=us)
+
+
+def late_peer(program: Scenario, dose: float) -> Scenario:
+    """Another rank needs longer for its step, whatever this one does; reductions wait for it."""
+    us = PEER_US / (program.layers - 0.8)
+    peer = (1 + dose) * STEP_US
+    return replace(program, communication="overlapped", all_reduce_us=us, peer_step_us=peer)
 
 
 def slow_kernels(program: Scenario, dose: float) -> Scenario:

@@ -129,8 +129,11 @@ class Framework:
                 with machine.call("cudaMalloc", "allocator"):
                     machine.spend(us)
 
-    def all_reduce(self, us: float) -> None:
-        """Reduce one bucket on the NCCL stream, after what the compute stream has now."""
+    def all_reduce(self, us: float, meets: int = 0) -> GpuOp:
+        """Reduce one bucket on the NCCL stream, after what the compute stream has now.
+
+        The peers take part from the time `meets` on.
+        """
         machine = self.machine
         args = _collective(round(us * 20_000), len(machine.record.ops))
         with (
@@ -139,8 +142,9 @@ class Framework:
         ):
             machine.spend(6.0)
             machine.event_wait(NCCL_STREAM, COMPUTE_STREAM)
-            machine.launch(
-                ALL_REDUCE, "communication", NCCL_STREAM, us, call="cudaLaunchKernelExC", **args
+            call = "cudaLaunchKernelExC"
+            return machine.launch(
+                ALL_REDUCE, "communication", NCCL_STREAM, us, call=call, meets=meets, **args
             )
 
 

@@ -18,7 +18,8 @@ Change = Callable[[Scenario, float], Scenario]
 class Injection:
     """A fault: `faulty` puts it into a program, `mended` what is left of it after its repair.
 
-    `cause` is perfkit's name for the idle time, None where there is none to blame. `findings` must
+    `cause` is perfkit's name for the idle time, None where there is none to blame; what `exposes`
+    communication costs time in which the GPU communicates, and is not idle. `findings` must
     fire at the largest dose, `undecided` may. `hidden` faults cost no idle time and must not be
     blamed. `fix` names the what-if that repairs the fault; None where there is none.
     """
@@ -27,6 +28,7 @@ class Injection:
     description: str
     faulty: Change
     cause: str | None = None
+    exposes: bool = False
     findings: tuple[str, ...] = ()
     undecided: tuple[str, ...] = ()
     hidden: bool = False
@@ -75,6 +77,14 @@ _LOADER = (
         faulty=faults.loader_stall,
         cause="dataloader",
         findings=("dataloader-starvation", "step-outliers"),
+        fix="dataloader",
+    ),
+    Injection(
+        name="slow_storage",
+        description="Workers wait for a storage that reads batches too slowly.",
+        faulty=faults.slow_storage,
+        cause="dataloader",
+        findings=("dataloader-starvation",),
         fix="dataloader",
     ),
     Injection(
@@ -198,9 +208,31 @@ _DEVICE = (
         name="late_communication",
         description="All gradients are reduced after the backward pass.",
         faulty=faults.late_communication,
+        exposes=True,
         findings=("exposed-communication",),
         fix="overlap",
         mended=faults.overlapped,
+    ),
+    Injection(
+        name="small_buckets",
+        description="Gradients are reduced during backward in too many small buckets.",
+        faulty=faults.small_buckets,
+        exposes=True,
+        findings=("exposed-communication",),
+    ),
+    Injection(
+        name="slow_network",
+        description="Reductions during backward take longer than it: the network is slow.",
+        faulty=faults.slow_network,
+        exposes=True,
+        findings=("exposed-communication",),
+    ),
+    Injection(
+        name="late_peer",
+        description="Reductions wait for a rank that is late.",
+        faulty=faults.late_peer,
+        exposes=True,
+        findings=("exposed-communication",),
     ),
     Injection(
         name="slow_kernels",

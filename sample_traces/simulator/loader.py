@@ -21,10 +21,12 @@ class Loader:
     def __init__(self, scenario: Scenario, machine: Machine, seed: int) -> None:
         s = self._s = scenario
         self._machine = machine
-        self._has_workers = s.worker_batch_us + s.worker_slow_us > 0
+        self._has_workers = s.worker_batch_us + s.worker_slow_us + s.storage_us > 0
         in_process = s.dataset_us + s.collate_us > 0 and not self._has_workers
         self._name = _NAME.format("SingleProcess" if in_process else "MultiProcessing")
-        self._workers = Workers(seed, s.worker_batch_us, s.worker_slow_us, s.worker_slow_every)
+        self._workers = Workers(
+            seed, s.worker_batch_us, s.worker_slow_us, s.worker_slow_every, s.storage_us
+        )
 
     def next(self, index: int) -> None:
         """Wait for batch `index`."""
@@ -58,39 +60,53 @@ class Loader:
 class Workers:
     """Worker processes that make batches of about `batch_us` each and hand them over in order.
 
-    One batch in `slow_every` takes `slow_us` more.
+    One batch in `slow_every` takes `slow_us` more. Before a batch is made it is read, for about
+    `storage_us`, from a storage that reads for one worker at a time.
     """
 
     def __init__(
-        self, seed: int, batch_us: float, slow_us: float = 0.0, slow_every: int = 0
+        self,
+        seed: int,
+        batch_us: float,
+        slow_us: float = 0.0,
+        slow_every: int = 0,
+        storage_us: float = 0.0,
     ) -> None:
+        self._storage_us = storage_us
         self._seed = seed
         self._batch_us = batch_us
         self._slow_us = slow_us
         self._slow_every = slow_every
         self._begun: list[int] = []
+        self._read: list[int] = []
         self._ready: list[int] = []
         self._taken: list[int] = []
 
     def take(self, index: int, now: int) -> Batch:
         """Hand over batch `index`, asked for `now`, as soon as it is made: room for another."""
         self._make(index)
-        begun, ready = self._begun[index], self._ready[index]
+        begun, read, ready = self._begun[index], self._read[index], self._ready[index]
         self._taken.append(max(now, ready))
-        return Batch(index, index % WORKERS, begun, ready, now, self._taken[-1])
+        return Batch(index, index % WORKERS, begun, read, ready, now, self._taken[-1])
 
     def _make(self, index: int) -> None:
         for batch in range(len(self._ready), index + 1):
             us = self._batch_us + (self._slow_us if self._is_slow(batch) else 0.0)
             if batch < WORKERS:  # in the making when the run starts, evenly out of step
-                self._ready.append(round(batch * us * 1000 / WORKERS))
-                self._begun.append(self._ready[-1] - round(us * 1000))
+                every = us / WORKERS + self._storage_us
+                self._ready.append(round(batch * every * 1000))
+                self._read.append(self._ready[-1] - round(us * 1000))
+                self._begun.append(self._read[-1] - round(self._storage_us * 1000))
                 continue
             queued = batch - WORKERS * PREFETCH
             asked = self._taken[queued] if queued >= 0 else 0
-            length = round(us * 1000 * self._uneven(batch))
+            uneven = self._uneven(batch)
             self._begun.append(max(self._ready[batch - WORKERS], asked))
-            self._ready.append(self._begun[-1] + length)
+            self._read.append(self._begun[-1])
+            if self._storage_us:
+                free = max(self._read[-2], self._begun[-1])
+                self._read[-1] = free + round(self._storage_us * 1000 * uneven)
+            self._ready.append(self._read[-1] + round(us * 1000 * uneven))
 
     def _is_slow(self, batch: int) -> bool:
         return self._slow_every > 0 and batch % self._slow_every == self._slow_every - 3

@@ -105,10 +105,18 @@ class Machine:
         return max((op.end for op in ops), default=0)
 
     def launch(
-        self, name: str, kind: Kind, stream: int, us: float, *, call: str, **args: Any
+        self,
+        name: str,
+        kind: Kind,
+        stream: int,
+        us: float,
+        *,
+        call: str,
+        meets: int = 0,
+        **args: Any,
     ) -> GpuOp:
         """Submit an operation of about `us` microseconds; a full queue blocks the call."""
-        return self._launch([Work(name, kind, stream, us, args)], call, CALL_US)
+        return self._launch([Work(name, kind, stream, us, args, meets)], call, CALL_US)
 
     def launch_graph(self, works: Sequence[Work]) -> GpuOp:
         """Submit a CUDA graph of operations, one after the other, with one call."""
@@ -184,7 +192,7 @@ class Machine:
             call=call,
             label=LABELS[self.inside[-1].rank],
             start=start,
-            end=start + max(1, self._length(work)),
+            end=max(start, work.meets) + max(1, self._length(work)),
             bound=bound,
             args=work.args,
             inside=self.inside[-1].annotations,

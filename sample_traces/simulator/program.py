@@ -23,9 +23,12 @@ USUAL = Pace()
 class Scenario:
     """A training run in numbers; the defaults are a healthy one. `*_us` is in microseconds.
 
-    `expect` are findings that must fire; `undecided` ones may. All others must not. `run_ahead` is
-    how far the host may be ahead of the GPU: until the launch queue is full, or so that the GPU has
-    finished this step's forward pass, or the step before, when the host's step ends.
+    `storage_us` is what reading a batch takes the one storage that all workers share; a layer's
+    gradients are reduced in `buckets`, of `all_reduce_us` each; a peer reduces with this rank every
+    `peer_step_us` and no sooner. `expect` are findings that must fire;
+    `undecided` ones may. All others must not. `run_ahead` is how far the host may be ahead of the
+    GPU: until the launch queue is full, or so that the GPU has finished this step's forward pass,
+    or the step before, when the host's step ends.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Scenario:
     stall_every: int = 0
     stall_us: float = 0.0
     worker_batch_us: float = 0.0
+    storage_us: float = 0.0
     worker_slow_us: float = 0.0
     worker_slow_every: int = 0
     dataset_us: float = 0.0
@@ -76,5 +80,7 @@ class Scenario:
     checkpoint_write_us: float = 60_000.0
     communication: Literal["none", "overlapped", "after"] = "none"
     all_reduce_us: float = 0.0
+    buckets: int = 1
+    peer_step_us: float = 0.0
     run_ahead: Literal["half_step", "step", "queue"] = "half_step"
     cuda_sync: bool = False

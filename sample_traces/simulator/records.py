@@ -54,6 +54,8 @@ class Work(NamedTuple):
     stream: int
     us: float
     args: dict[str, Any]
+    meets: int = 0
+    """When others take part in it: it lasts its length from then on."""
 
 
 @dataclass(eq=False)
@@ -92,12 +94,14 @@ class Sync:
 class Batch:
     """A batch, made by a worker from `start` to `end`, for which the training asked at `asked`.
 
-    It was handed over at `taken`. What was made before the run has times below 0.
+    It had been read at `read` and was handed over at `taken`. What was made before the run has
+    times below 0.
     """
 
     index: int
     worker: int
     start: int
+    read: int
     end: int
     asked: int
     taken: int

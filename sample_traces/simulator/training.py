@@ -27,6 +27,8 @@ class Training:
         self._torch = Framework(machine, scenario.kernel_us, scenario.dispatch_us)
         self._loader = Loader(scenario, machine, seed)
         self._recorded: GpuOp | None = None
+        self._peer = 0
+        """When the peer is ready to reduce gradients."""
 
     def run(self, steps: int) -> Recording:
         """Train for `steps` steps."""
@@ -142,14 +144,24 @@ class Training:
             if overlapped:
                 # The last bucket has nothing left to hide behind, so it is small.
                 self._reduce(number, self._s.all_reduce_us * (1.0 if number else 0.2))
+                self._reduce_further(number)
         if overlapped:
             self._wait_for_communication()
         machine.spend(15.0)
         machine.tid = MAIN
 
     def _reduce(self, number: int, us: float) -> None:
+        meets = self._s.peer_step_us > 0 and number == 0
         with self._machine.aside(f"reduce {number}"):
-            self._torch.all_reduce(us)
+            op = self._torch.all_reduce(us, self._peer if meets else 0)
+        if meets:
+            together = max(op.start, self._peer)
+            self._peer = together + round(self._s.peer_step_us * 1000)
+
+    def _reduce_further(self, number: int) -> None:
+        with self._machine.aside(f"reduce more of {number}"):
+            for _ in range(round((self._s.buckets - 1) * (1.0 if number else 0.2))):
+                self._torch.all_reduce(self._s.all_reduce_us)
 
     def _wait_for_communication(self) -> None:
         with self._machine.aside("reduced"):
