@@ -57,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if asked.out:
         asked.out.write_text(text, "utf-8")
     if asked.json:
-        asked.json.write_text(json.dumps(document.as_json(results, command), indent=1), "utf-8")
+        found = document.as_json(results, command)
+        asked.json.write_text(json.dumps(found, indent=1, default=sorted), "utf-8")
 
 
 def _rules(asked: argparse.Namespace) -> None:
