@@ -124,10 +124,16 @@ def _with_waits(facts: LoaderFacts, loader: _Loader) -> LoaderFacts:
 
 
 def _out_of_turn(waits: list[BatchWait]) -> float | None:
-    """The part of waiting in which other batches stood ready, of waits that were looked at."""
+    """The part of waiting in which other batches stood ready, of waits that were looked at.
+
+    What taking over a batch that is there takes is no such waiting.
+    """
     known = [wait for wait in waits if wait.early is not None and wait.ready is not None]
     total = sum(wait.wait_us for wait in known)
-    held = (w.wait_us for w in known if w.early and (w.ready or 0) >= _STOOD_READY)
+    ready = [wait for wait in known if (wait.ready or 0) >= _STOOD_READY]
+    taken = [wait.wait_us for wait in ready if not wait.early]
+    usual = median(taken) if taken else 0.0
+    held = (max(wait.wait_us - usual, 0.0) for wait in ready if wait.early)
     return sum(held) / total if total else None
 
 

@@ -12,6 +12,7 @@ from perfkit.reports.rule import fact
 _KEEPS_UP = 0.5  # batches are delivered in this part of the time that a step takes for one
 _COMFORTABLY = 0.8
 _STANDS_READY = 1.0
+_MOST_OF_IT = 0.5
 _PREFETCH = 2  # torch's own, where workers are
 _DEEPEST = 16  # batches a worker: beyond it the queue costs more memory than it saves time
 _TORCH = "torch.utils.data.DataLoader"
@@ -40,6 +41,8 @@ def hands_over(loader: LoaderFacts | None) -> bool:
     """Whether batches stand ready in time, so that the wait is for taking one over."""
     if loader is None or not loader.num_workers:
         return False
+    if (loader.out_of_turn_share or 0.0) >= _MOST_OF_IT:  # the one in turn does not stand ready
+        return False
     in_time = (loader.deliver_us or 0.0) <= _KEEPS_UP * (loader.use_us or 0.0)
     return in_time and loader.deliver_us is not None and (loader.ready or 0.0) >= _STANDS_READY
 
@@ -48,6 +51,18 @@ def batches_per_step(diagnosis: Diagnosis, loader: LoaderFacts) -> float:
     """Batches of this loader that a step takes, on average; one where that is not known."""
     steps = diagnosis.run.steps if diagnosis.run else None
     return loader.batches / steps.total if steps and steps.total and loader.batches else 1.0
+
+
+def outlasts_queue(loader: LoaderFacts) -> bool:
+    """Whether the longest batch can be late: it was asked for a queue's length before its turn.
+
+    Its worker has first to make what it was asked for before. True where that is not known.
+    """
+    longest, use, workers = loader.longest_make_us, loader.use_us, loader.num_workers
+    if longest is None or use is None or not workers:
+        return True
+    depth = loader.prefetch_factor or _PREFETCH
+    return longest + (depth - 1) * (loader.make_us or 0.0) > depth * workers * use
 
 
 def spike_prefetch(loader: LoaderFacts) -> int | None:

@@ -2,8 +2,10 @@
 
 What it detects
     Waits for data in which batches stood ready as one was asked for, and others than the one that
-    came were left over: the batch in turn was late. Charged is their share of the idle time that
-    the loader causes. Where one worker is slower than the rest, worker-imbalance tells of it.
+    came were left over: the batch in turn was late. It can only be where the longest batch takes
+    more time than the queue lasts. Charged is the share of such waits, less what taking over a
+    batch takes, of the idle time that the loader causes. Where one worker is slower than the rest,
+    worker-imbalance tells of it.
 
 Why it costs
     A DataLoader gives batches in the order of their indices. One slow sample (a long video, a
@@ -30,7 +32,7 @@ from __future__ import annotations
 from perfkit.model.cause import Cause
 from perfkit.model.diagnosis import Diagnosis, Remedy
 from perfkit.model.run_facts import LoaderFacts
-from perfkit.reports.advice._loader import main_loader, spike_prefetch
+from perfkit.reports.advice._loader import main_loader, outlasts_queue, spike_prefetch
 from perfkit.reports.format import plural, share, time_us
 from perfkit.reports.rule import Advice, Limits, fact, idle_us, of_step
 
@@ -44,7 +46,7 @@ def check(diagnosis: Diagnosis) -> Advice | None:
     if loader is None or not loader.out_of_turn_share or loader.in_order is False:
         return None
     one_is_slow = loader.workers is not None and loader.workers.slowest is not None
-    if (loader.num_workers or 0) < _FEWEST_WORKERS or one_is_slow:
+    if (loader.num_workers or 0) < _FEWEST_WORKERS or one_is_slow or not outlasts_queue(loader):
         return None
     cost = idle_us(diagnosis, Cause.DATALOADER) * loader.out_of_turn_share
     where = of_step(diagnosis, cost)

@@ -3,7 +3,8 @@
 What it detects
     Waiting for data, where one worker's batches take longer than the others' by more than chance
     (four standard errors, at least eight batches each), or where workers of an iterable dataset
-    made no batch. Charged is what an even share of the work would return, a batch.
+    made no batch, and where the steps would take batches faster than the slowest hands its own
+    over. Charged is what an even share of the work would return.
 
 Why it costs
     Batches are handed over in turn: every worker has every n-th one, so the slowest sets the
@@ -51,15 +52,17 @@ def check(diagnosis: Diagnosis) -> Advice | None:
     return _slow(diagnosis, loader, found)
 
 
-def _cost(diagnosis: Diagnosis, loader: LoaderFacts, us_per_batch: float) -> float:
-    saved = us_per_batch * batches_per_step(diagnosis, loader)
-    return min(saved, idle_us(diagnosis, Cause.DATALOADER))
+def _cost(diagnosis: Diagnosis, loader: LoaderFacts, now_us: float, even_us: float) -> float:
+    """Where a batch comes every `now_us`, and would every `even_us`; the steps take no more."""
+    use = loader.use_us or 0.0
+    saved = max(now_us, use) - max(even_us, use)
+    return min(saved * batches_per_step(diagnosis, loader), idle_us(diagnosis, Cause.DATALOADER))
 
 
 def _without_work(diagnosis: Diagnosis, loader: LoaderFacts, found: WorkerFacts) -> Advice:
     """All batches come from `made` of the workers."""
     workers, make = loader.num_workers or 1, loader.make_us or 0.0
-    cost = _cost(diagnosis, loader, make / max(found.made, 1) - make / workers)
+    cost = _cost(diagnosis, loader, make / max(found.made, 1), make / workers)
     idle = workers - found.made
     return Advice(
         title=f"{idle} of {plural(workers, 'worker')} have no data, which costs up to "
@@ -86,7 +89,7 @@ def _slow(diagnosis: Diagnosis, loader: LoaderFacts, found: WorkerFacts) -> Advi
         return None
     workers = loader.num_workers or 1
     even = (slow + (workers - 1) * others) / workers
-    cost = _cost(diagnosis, loader, (slow - even) / workers)
+    cost = _cost(diagnosis, loader, slow / workers, even / workers)
     return Advice(
         title=f"Worker {found.slowest} of the loader is slower than the others, which costs up to "
         f"{of_step(diagnosis, cost)}",
