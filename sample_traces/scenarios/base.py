@@ -18,13 +18,17 @@ WARM_STEPS = 5
 
 @dataclass(frozen=True)
 class Setting:
-    """One run of a scenario: `steps` are all that its loader must give batches for."""
+    """One run of a scenario: `steps` are all that its loader must give batches for.
+
+    `options` of the DataLoader replace the scenario's own, which is how a remedy is tried.
+    """
 
     device: str
     form: Form
     dose: float
     steps: int
     scratch: Path
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def is_faulty(self) -> bool:

@@ -13,8 +13,8 @@ import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,7 +32,8 @@ R = TypeVar("R")
 class Run:
     """Which run: `steps` are those that are measured, or all that are recorded.
 
-    It runs inside of the folder `where`, so that no path it meets names the machine.
+    `options` of its DataLoader replace the scenario's own. It runs inside of the folder `where`, so
+    that no path it meets names the machine.
     """
 
     scenario: str
@@ -41,6 +42,7 @@ class Run:
     dose: float
     steps: int
     where: Path
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 class RunError(Exception):
@@ -145,7 +147,8 @@ def _program(run: Run, steps: int) -> Iterator[Any]:
     scenario = importlib.import_module("sample_traces.scenarios").SCENARIOS[run.scenario]
     os.chdir(run.where)
     with tempfile.TemporaryDirectory(prefix="scratch-", dir=".") as scratch:
-        setting = Setting(run.device, run.form, run.dose, steps, Path(Path(scratch).name))
+        folder = Path(Path(scratch).name)
+        setting = Setting(run.device, run.form, run.dose, steps, folder, run.options)
         with scenario.program(setting) as program:
             yield program
 

@@ -114,7 +114,7 @@ def fast_loader(setting: Setting, size: Size | None = None) -> DataLoader[torch.
 
 def loader(setting: Setting, dataset: Dataset[Any], **options: Any) -> DataLoader[Any]:
     """A loader that pins batches where a GPU takes them."""
-    return DataLoader(dataset, pin_memory=setting.on_gpu, **options)
+    return DataLoader(dataset, **{"pin_memory": setting.on_gpu, **options, **setting.options})
 
 
 def plain_program(setting: Setting, size: Size | None = None) -> Program:
