@@ -50,17 +50,20 @@ def test_a_gain_lies_in_its_interval_or_it_is_said_why_not() -> None:
     assert (MADE.verdict, MADE.why) == ("in", "")
     below = replace(MADE, predicted_ms=Gain(bound=80.0, expected=70.0, low=60.0, high=75.0))
     assert below.verdict == "below"
-    assert below.why == "4.0 ms of the cause are left, all else takes -3.0 ms"
+    assert below.why == (
+        "by 10.0 ms, while the rounds differ by 14.0 ms; 4.0 ms of the cause are left; "
+        "all else takes -3.0 ms"
+    )
     above = replace(MADE, predicted_ms=Gain(bound=40.0, expected=30.0, low=20.0, high=35.0),
                     left_ms=0.0, rest_ms=0.0, recorded_ms=80.0)  # fmt: skip
-    assert (above.verdict, above.why) == ("above", "the recorded step took 80.0 ms")
-    quiet = replace(above, recorded_ms=100.0)
-    assert quiet.why == "the rounds differ by as much"
+    assert (above.verdict, above.outside_ms) == ("above", 15.0)
+    assert above.why.endswith("14.0 ms; the recorded step took 80.0 ms")
 
 
 def test_without_an_interval_the_bound_counts() -> None:
     assert replace(MADE, predicted_ms=Gain(bound=60.0)).verdict == "within the bound"
     assert replace(MADE, predicted_ms=Gain(bound=49.0)).verdict == "above the bound"
+    assert replace(MADE, predicted_ms=Gain(bound=49.0)).outside_ms == 1.0
 
 
 def test_the_table_has_the_gain_beside_what_was_predicted() -> None:

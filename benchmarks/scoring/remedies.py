@@ -56,17 +56,27 @@ class Tried:
         return "in" if said.low <= gain <= said.high else "below" if gain < said.low else "above"
 
     @property
+    def outside_ms(self) -> float:
+        """How far the median gain lies outside of what was predicted; 0 inside."""
+        said, gain = self.predicted_ms, median(self.gains_ms)
+        high = said.bound if said.high is None or said.low is None else said.high
+        low = gain if said.low is None else said.low
+        return max(gain - high, low - gain, 0.0)
+
+    @property
     def why(self) -> str:
-        """What a gain outside of the interval is made of; nothing for one inside."""
-        step = median(self.faulty_ms)
+        """By how much a gain lies outside of the interval, and what is seen of the reason."""
+        if not self.outside_ms:
+            return ""
+        step, spread = median(self.faulty_ms), max(self.gains_ms) - min(self.gains_ms)
         least, apart = _WORTH * step, abs(self.recorded_ms / step - 1)
         parts = [
+            f"by {self.outside_ms:.1f} ms, while the rounds differ by {spread:.1f} ms",
             f"the recorded step took {self.recorded_ms:.1f} ms" if apart > _APART else "",
             f"{self.left_ms:.1f} ms of the cause are left" if self.left_ms > least else "",
             f"all else takes {self.rest_ms:+.1f} ms" if abs(self.rest_ms) > least else "",
         ]
-        told = ", ".join(part for part in parts if part) or "the rounds differ by as much"
-        return "" if self.verdict in ("in", "within the bound") else told
+        return "; ".join(part for part in parts if part)
 
 
 def scenarios(device: str) -> list[Scenario]:
