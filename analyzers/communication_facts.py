@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from perfkit.analyzers.blockers import GENERIC
 from perfkit.analyzers.collective_calls import (
     PHASES,
     CollectiveCalls,
@@ -14,6 +13,7 @@ from perfkit.analyzers.collective_calls import (
 )
 from perfkit.analyzers.facts import Facts
 from perfkit.analyzers.idle import step_of
+from perfkit.analyzers.inside import host_idle_inside_us, launched_inside
 from perfkit.analyzers.intervals import spans
 from perfkit.model.cause import CODE, Cause
 from perfkit.model.communication_facts import (
@@ -171,21 +171,9 @@ def _small(calls: CollectiveCalls) -> SmallCollectives | None:
     return SmallCollectives(
         count_per_step=int(small.sum()) / facts.mean_over,
         exposed_us=_us(calls, calls.exposed, small),
-        launch_idle_us=_idle_within_us(calls, "launch") * float(small.mean()),
+        launch_idle_us=host_idle_inside_us(facts, calls.marks.of("launch")) * float(small.mean()),
         bytes_per_step=float(size.sum()) / facts.mean_over if (size >= 0).all() else None,
     )
-
-
-def _idle_within_us(calls: CollectiveCalls, mark: str) -> float:
-    """Idle time charged to the host's pace while its thread was inside of events of a mark."""
-    facts = calls.facts
-    pieces = facts.pieces.take(np.isin(facts.pieces.cause, [CODE[c] for c in GENERIC]))
-    pieces = pieces.take(facts.in_counted(pieces.start))
-    total = 0
-    for lane in calls.marks.lanes(mark):
-        mine = pieces.take(pieces.thread == lane)
-        total += int(calls.marks.on(mark, lane).covered(mine.start, mine.end).sum())
-    return facts.per_step_us(total)
 
 
 def _reducer(calls: CollectiveCalls, mark: str) -> ReducerWork | None:
@@ -197,21 +185,16 @@ def _reducer(calls: CollectiveCalls, mark: str) -> ReducerWork | None:
     return ReducerWork(
         count_per_step=len(rows) / facts.mean_over,
         host_us=facts.per_step_us(facts.trace.dur[rows].sum()),
-        kernel_us=_kernels_within_us(calls, mark),
-        idle_us=_idle_within_us(calls, mark),
+        kernel_us=_kernels_us(facts, launched_inside(facts, rows)),
+        idle_us=host_idle_inside_us(facts, calls.marks.of(mark)),
     )
 
 
-def _kernels_within_us(calls: CollectiveCalls, mark: str) -> float:
-    """GPU work that was launched inside of events of a mark."""
-    facts = calls.facts
-    mine = np.flatnonzero((facts.calls.call >= 0) & ~facts.work.is_communication)
-    mine = mine[facts.in_counted(facts.work.start[mine])]
-    lanes = facts.trace.lane[facts.calls.call[mine]]
-    mine = mine[np.isin(lanes, calls.marks.lanes(mark))]
-    call = facts.calls.call[mine]
-    mine = mine[calls.marks.holding(mark, facts.trace.ts[call], facts.trace.lane[call])]
-    return facts.per_step_us((facts.work.end[mine] - facts.work.start[mine]).sum())
+def _kernels_us(facts: Facts, mine: Bools) -> float:
+    """Time of these GPU operations but collectives, per step."""
+    work = facts.work
+    mine = mine & ~work.is_communication & facts.in_counted(work.start)
+    return facts.per_step_us((work.end - work.start)[mine].sum())
 
 
 def _backward(calls: CollectiveCalls) -> BackwardReductions | None:
@@ -272,8 +255,8 @@ def _waits(calls: CollectiveCalls) -> CollectiveWaits | None:
 
 def _charged(facts: Facts, rows: Int64s) -> int:
     """Idle nanoseconds of the cause sync that these calls are charged with."""
-    pieces = facts.pieces.take(facts.pieces.cause == CODE[Cause.SYNC])
-    pieces = pieces.take(facts.in_counted(pieces.start) & np.isin(pieces.blocker, rows))
+    pieces = facts.counted_pieces.of(Cause.SYNC)
+    pieces = pieces.take(np.isin(pieces.blocker, rows))
     return int((pieces.end - pieces.start).sum())
 
 

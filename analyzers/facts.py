@@ -64,6 +64,11 @@ class Facts:
         return float(nanoseconds) / 1000 / self.mean_over
 
     @cached_property
+    def counted_pieces(self) -> Pieces:
+        """The idle time that begins in a counted step."""
+        return self.pieces.take(self.in_counted(self.pieces.start))
+
+    @cached_property
     def replay(self) -> Replay:
         """How well that graph explains the recording."""
         return replay_fidelity(self)

@@ -17,10 +17,10 @@ from perfkit.analyzers.gpu import GpuWork
 from perfkit.analyzers.host import Host, Timeline, timeline
 from perfkit.analyzers.intervals import Intervals, distinct, spans, split
 from perfkit.analyzers.launches import Launches
-from perfkit.analyzers.rows import present
+from perfkit.analyzers.rows import mask, present
 from perfkit.analyzers.steps import Windows
 from perfkit.analyzers.unrecorded import unrecorded
-from perfkit.model.cause import CODE, Cause
+from perfkit.model.cause import CAUSES, CODE, Cause
 from perfkit.model.trace import Bools, Int8s, Int32s, Int64s, Kind, Trace
 
 QUEUE_GAP_NS = 10_000
@@ -48,6 +48,11 @@ class Pieces:
         """The same pieces, cut at sorted times."""
         start, end, parent = split(self.start, self.end, cuts)
         return replace(self.take(parent), start=start, end=end)
+
+    def of(self, *causes: Cause) -> Pieces:
+        """Those of these causes."""
+        wanted = mask(np.array([CODE[cause] for cause in causes]), len(CAUSES))
+        return self.take(wanted[self.cause])
 
     def take(self, rows: Int64s | Bools) -> Pieces:
         """Some of the pieces."""

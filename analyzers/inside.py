@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from perfkit.analyzers.blockers import GENERIC
 from perfkit.analyzers.facts import Facts
+from perfkit.analyzers.intervals import spans, union
 from perfkit.analyzers.rows import present
 from perfkit.model.trace import Bools, Int32s, Int64s, Trace
 
@@ -53,3 +55,13 @@ def holder(trace: Trace, rows: Int64s, asked: Int64s) -> Int64s:
 def launched_inside(facts: Facts, rows: Int64s) -> Bools:
     """Whether each GPU operation was launched inside of one of these events; (operations,)."""
     return Spans.of(facts.trace, rows).launching(facts) >= 0
+
+
+def host_idle_inside_us(facts: Facts, rows: Int64s) -> float:
+    """Idle time of the host's own pace while its thread is in one of these events, per step."""
+    pieces, trace, total = facts.counted_pieces.of(*GENERIC), facts.trace, 0
+    for lane in present(trace.lane[rows]):
+        mine = pieces.take(pieces.thread == lane)
+        events = union(*spans(trace, rows[trace.lane[rows] == lane]))
+        total += int(events.covered(mine.start, mine.end).sum())
+    return facts.per_step_us(total)

@@ -28,13 +28,12 @@ _ROUNDING_NS = 1_000  # whole microseconds let neighbours overlap by one
 
 def places(facts: Facts) -> list[Place]:
     """The costliest places of each cause, per step."""
-    pieces = facts.pieces.take(facts.in_counted(facts.pieces.start))
     layers = _Layers(facts)
     return [
         place
         for cause in CAUSES
         if cause not in _NOT_ON_THE_HOST
-        for place in _of_cause(layers, cause, pieces.take(pieces.cause == CODE[cause]))
+        for place in _of_cause(layers, cause, facts.counted_pieces.of(cause))
     ]
 
 
@@ -160,8 +159,7 @@ def _keys(facts: Facts, cause: Int8s, rows: Int64s) -> Int64s:
 
 def _idle_by_call(facts: Facts, size: int) -> NDArray[np.float64]:
     """Idle nanoseconds charged to each pair of role and call name; shape (size,)."""
-    pieces = facts.pieces.take(np.isin(facts.pieces.cause, [CODE[c] for c in _CALL_ROLES]))
-    pieces = pieces.take(facts.in_counted(pieces.start))
+    pieces = facts.counted_pieces.of(*_CALL_ROLES)
     rows = pieces.blocker.copy()
     for thread in present(pieces.thread[pieces.thread >= 0]):
         for cause in _CALL_ROLES:

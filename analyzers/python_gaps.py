@@ -10,7 +10,7 @@ from perfkit.analyzers.facts import Facts
 from perfkit.analyzers.idle import Pieces
 from perfkit.analyzers.intervals import spans
 from perfkit.analyzers.names import matching
-from perfkit.model.cause import CODE, Cause
+from perfkit.model.cause import Cause
 from perfkit.model.diagnosis import Place, PythonGaps
 from perfkit.model.trace import Int64s, Kind
 
@@ -27,9 +27,7 @@ def python_gaps(facts: Facts) -> PythonGaps | None:
     """What the CPU did outside of operators in the counted steps; None on a GPU."""
     if facts.device_kind != "cpu":
         return None
-    mine = facts.pieces.cause == CODE[Cause.PYTHON]
-    pieces = facts.pieces.take(mine & facts.in_counted(facts.pieces.start))
-    start, end = _gaps(pieces)
+    start, end = _gaps(facts.counted_pieces.of(Cause.PYTHON))
     length = end - start
     long = length >= LONG_GAP_NS
     return PythonGaps(

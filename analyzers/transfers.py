@@ -96,8 +96,7 @@ def _idle_before(facts: Facts, rows: Int64s) -> int:
     """Idle time charged to copies while their own launching call was open, or after it."""
     call = facts.calls.call[mask(rows, len(facts.trace))[facts.work.rows]]
     call = call[call >= 0]
-    pieces = facts.pieces.take(facts.pieces.cause == CODE[Cause.COPY])
-    pieces = pieces.take(facts.in_counted(pieces.start))
+    pieces = facts.counted_pieces.of(Cause.COPY)
     open_calls = union(*spans(facts.trace, call))
     inside = open_calls.covered(pieces.start, pieces.end) > 0
     mine = ((pieces.blocker >= 0) & mask(call, len(facts.trace))[pieces.blocker]) | (

@@ -8,10 +8,9 @@ from collections.abc import Callable
 import numpy as np
 
 from perfkit.analyzers.facts import Facts
-from perfkit.analyzers.inside import Spans, holder, launched_inside
+from perfkit.analyzers.inside import Spans, holder, host_idle_inside_us, launched_inside
 from perfkit.analyzers.kernel_names import kind_of
 from perfkit.analyzers.names import LONGEST, used
-from perfkit.model.cause import CODE, Cause
 from perfkit.model.compute_facts import (
     AttentionFacts,
     Avoidable,
@@ -41,7 +40,6 @@ _SOFTMAX = re.compile(r"^aten::_softmax$")
 _SOFTMAX_BACKWARD = re.compile(r"^aten::_softmax_backward_data$")
 _LEAF = re.compile(r"^aten::(bmm|baddbmm|_softmax|mm|addmm|convolution)$")
 _MATH = re.compile(r"^aten::_scaled_dot_product_attention_math")
-_HOST = (Cause.LAUNCH, Cause.DISPATCH, Cause.PYTHON)
 
 
 def waste_facts(facts: Facts, framework: Framework) -> WasteFacts | None:
@@ -150,7 +148,7 @@ def _optimizer(found: _Waste) -> OptimizerFacts | None:
         form=_form(found, mine),
         kernels_per_step=found.per_step(mine),
         total_us=found.us(mine),
-        idle_us=_idle_inside(facts, rows),
+        idle_us=host_idle_inside_us(facts, rows),
     )
 
 
@@ -163,14 +161,6 @@ def _form(found: _Waste, mine: Bools) -> OptimizerForm:
     if fused > 0.5 * found.us(mine):
         return "fused"
     return "foreach" if foreach > 0.5 * found.us(mine) else "for-loop"
-
-
-def _idle_inside(facts: Facts, rows: Int64s) -> float:
-    """Idle time of the host's own pace that begins while its thread is in one of these events."""
-    pieces = facts.pieces.take(facts.in_counted(facts.pieces.start))
-    pieces = pieces.take(np.isin(pieces.cause, [CODE[cause] for cause in _HOST]))
-    at = Spans.of(facts.trace, rows).holding(pieces.thread, pieces.start)
-    return facts.per_step_us((pieces.end - pieces.start)[at >= 0].sum())
 
 
 def _attention(found: _Waste) -> AttentionFacts | None:
