@@ -49,6 +49,8 @@ def _after(now_us: float, gain_us: float) -> float:
 
 def gain_text(diagnosis: Diagnosis, finding: Finding) -> str:
     """What the finding's fix returns."""
+    if finding.gain_us.expected is None and not finding.gain_us.bound:
+        return "not in time"
     return step_text(diagnosis.steps.mean_us, finding.gain_us)
 
 

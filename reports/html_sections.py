@@ -166,7 +166,7 @@ def _finding(diagnosis: Diagnosis, finding: Finding) -> Html:
 
 
 def _finding_head(finding: Finding) -> Html:
-    cost = f"{time_us(finding.cost_us)} per step, {share(finding.cost_share)}"
+    cost = "{} per step, {}".format(*summary.cost_texts(finding)) if finding.cost_us else ""
     return tag(
         "div",
         tag("h3", text(finding.title)),

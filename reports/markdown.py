@@ -80,8 +80,7 @@ def _findings(diagnosis: Diagnosis) -> str:
     rows = [
         (
             f"{_MARKS[f.severity]} {f.severity} **{escaped(f.title)}** ({code(f.code)})",
-            time_us(f.cost_us),
-            share(f.cost_share),
+            *summary.cost_texts(f),
             gains.gain_text(diagnosis, f),
         )
         for f in findings

@@ -8,7 +8,7 @@ from typing import get_args
 
 from perfkit.model.cause import Cause
 from perfkit.model.diagnosis import Breakdown, Diagnosis, Finding, Severity
-from perfkit.reports.format import clean, count, plural, shorten, size
+from perfkit.reports.format import clean, count, plural, share, shorten, size, time_us
 from perfkit.reports.palette import idle_key
 
 PARTS = ("compute", "communication", "copy")
@@ -118,6 +118,13 @@ def _known(cause: str) -> Cause | None:
 def device_word(diagnosis: Diagnosis) -> str:
     """What the reader calls the device whose time is cut."""
     return {"gpu": "GPU", "cpu": "CPU", "none": "device"}[diagnosis.device.kind]
+
+
+def cost_texts(finding: Finding) -> tuple[str, str]:
+    """What it costs per step, and of the step; dashes where no time measures the fault."""
+    if not finding.cost_us:
+        return "-", "-"
+    return time_us(finding.cost_us), share(finding.cost_share)
 
 
 def ranked(findings: Iterable[Finding]) -> list[Finding]:

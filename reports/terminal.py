@@ -199,7 +199,7 @@ def _gain(console: Console, diagnosis: Diagnosis, finding: Finding) -> Block:
 def _title(console: Console, finding: Finding) -> Block:
     """Mark, title and cost; the title wraps in its own column."""
     mark, style = _MARKS[finding.severity]
-    cost = f" {time_us(finding.cost_us):>9} {share(finding.cost_share):>7}"
+    cost = " {:>9} {:>7}".format(*summary.cost_texts(finding))
     room = console.width - len(cost) - _INDENT
     title = Text(clean(finding.title), style="bold")
     first, *rest = _wrapped(console, title, len(cost) + _INDENT, most=2)

@@ -69,7 +69,7 @@ _REMEDIES = {
     ),
     "DDP": Remedy(
         text="Raise bucket_cap_mb, and reduce what is not a gradient (metrics) every N steps.",
-        snippet="DistributedDataParallel(model, bucket_cap_mb=25)",
+        snippet="DistributedDataParallel(model, bucket_cap_mb=50)  # 25 unless set",
         applies_to="DDP",
     ),
 }
