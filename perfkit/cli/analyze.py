@@ -55,37 +55,39 @@ def analyze(
 
     PATH is a PyTorch Profiler trace (.json or .json.gz), its address (s3://...), or the folder
     that a run recorded by perfkit has left. The table [tool.perfkit] of the nearest
-    pyproject.toml may ignore rules and set their limits.
+    pyproject.toml may ignore rules, set their limits, and add rates of devices.
     """
     from perfkit.api import analyze as run
 
-    if [html, json, markdown].count("-") > 1:
-        raise PerfkitError("Only one report can go to standard output: give the others a file.")
     if show and html in (None, "-"):
         raise PerfkitError("--open needs a file to open: add --html report.html.")
     _check_price(gpus, gpu_hour_price)
-    refuse_overwriting(path, [target for target in (html, json, markdown) if target])
+    _check_targets(path, html, json, markdown)
     settings = _settings(everything)
     with progress_bar() as progress:
         diagnosis = run(
-            path,
-            progress=progress,
-            rules=rule or None,
-            ignore=ignore,
-            audience=audience,
-            settings=settings,
-            rank=rank,
-            window=window,
-        )
+            path, progress=progress, rules=rule or None, ignore=ignore, audience=audience,
+            settings=settings, rank=rank, window=window,
+        )  # fmt: skip
     if gpus is not None:
         diagnosis = _with_money(diagnosis, gpus, gpu_hour_price)
+    _report(diagnosis, html, json, markdown)
+    if show and html is not None:
+        _open(html)
+
+
+def _check_targets(path: str, *targets: str | None) -> None:
+    if targets.count("-") > 1:
+        raise PerfkitError("Only one report can go to standard output: give the others a file.")
+    refuse_overwriting(path, [target for target in targets if target])
+
+
+def _report(diagnosis: Diagnosis, html: str | None, json: str | None, markdown: str | None) -> None:
     for target, render in ((html, _html), (json, _json), (markdown, _markdown)):
         if target is not None:
             write(target, render(diagnosis))
     if "-" not in (html, json, markdown):
         click.echo(_terminal(diagnosis), nl=False)
-    if show and html is not None:
-        _open(html)
 
 
 def _settings(everything: bool) -> Settings:
