@@ -42,9 +42,10 @@ def analyze(
     from perfkit.analyzers.diagnose import diagnosis_of
     from perfkit.analyzers.facts import facts_of
     from perfkit.analyzers.whatif import fixes_of
-    from perfkit.reports.advice import advise
+    from perfkit.reports.advice import advise, check_codes
 
     fixes_of(fixes)  # a wrong name is said before a long read
+    check_codes(rules, ignore, settings)
     trace, capture = _opened(fspath(path), progress, rank, window)
     facts = facts_of(trace)
     found = diagnosis_of(facts, capture, settings.own_peaks() if settings else None)

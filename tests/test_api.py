@@ -68,3 +68,8 @@ def test_analysis_does_not_need_torch_nor_plotly(trace_file: Path) -> None:
 def test_unknown_names_are_attribute_errors() -> None:
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         perfkit.nothing  # noqa: B018
+
+
+def test_a_wrong_code_is_said_before_the_file_is_read(tmp_path: Path) -> None:
+    with pytest.raises(perfkit.PerfkitError, match="There is no rule sink"):
+        perfkit.analyze(tmp_path / "absent.json", ignore=["sink"])

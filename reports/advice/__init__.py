@@ -82,15 +82,23 @@ def advise(
     `rules` limits the advice to these codes, `ignore` leaves codes out, `audience` limits it to
     what this one can act on. A rule that fails becomes a finding that says so.
     """
+    check_codes(rules, ignore, settings)
     wanted = settings or Settings()
     left_out = {*ignore, *wanted.ignore}
-    for code in (*(rules or ()), *left_out, *wanted.limits):
-        _known(code)
     asked = [code for code in (rules or codes()) if code not in left_out]
     found = [f for code in asked if (f := _checked(code, diagnosis, wanted)) is not None]
     told = msgspec.structs.replace(diagnosis, findings=ranked(found))
     heard = [f for f in told.findings if audience in (None, f.audience)]
     return msgspec.structs.replace(told, findings=heard, verdict=verdict(told))
+
+
+def check_codes(
+    rules: Sequence[str] | None, ignore: Sequence[str], settings: Settings | None
+) -> None:
+    """PerfkitError for a code that is no rule's; before a long read there is time for it."""
+    told = settings or Settings()
+    for code in (*(rules or ()), *ignore, *told.ignore, *told.limits):
+        _known(code)
 
 
 def _known(code: str) -> ModuleType:
