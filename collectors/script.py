@@ -24,7 +24,7 @@ def run_script(
     """Run a script (or, as `python -m`, a module); its exit status, and its traceback as ever.
 
     The session starts when the script imports torch; without options there is none. At the end
-    it is said on stderr where the Capture lies. KeyboardInterrupt comes out.
+    it is said on stderr what was recorded, and where. KeyboardInterrupt comes out.
     """
     if options is not None:
         sys.meta_path.insert(0, _AfterImport("torch", lambda: begin_session(options)))
@@ -39,6 +39,8 @@ def run_script(
         theirs = _without_own_frames(error)
         sys.excepthook(type(error), error.with_traceback(theirs), theirs)
         return _finish(1, "exception", type(error))
+    if options is not None and "torch" not in sys.modules:
+        attempt("Saying so", _say, "nothing was recorded, because the script never imported torch")
     return _finish(0, None)
 
 
@@ -47,18 +49,21 @@ def _finish(status: int, ended: Any, error: type[Exception] | None = None) -> in
     if session is not None:
         ended = ended or ("finished" if status == 0 else "exception")
         attempt("Stopping", session.stop, ended, error)
-        attempt("Saying where it is", _say_where, session)
+        attempt("Saying where it is", _say_what, session)
     return status
 
 
-def _say_where(session: Session) -> None:
+def _say_what(session: Session) -> None:
     """On one rank only."""
     if session.rank == 0:
         shown = os.path.relpath(session.root)
         where = shown if not shown.startswith(os.pardir) else str(session.root)
-        print(  # noqa: T201
-            f"perfkit: recorded; see it with: perfkit analyze {shlex.quote(where)}", file=sys.stderr
-        )
+        what = "recorded; see it" if session.windows else "recorded no window; see why"
+        _say(f"{what} with: perfkit analyze {shlex.quote(where)}")
+
+
+def _say(message: str) -> None:
+    print(f"perfkit: {message}", file=sys.stderr)  # noqa: T201
 
 
 def _status(leaving: SystemExit) -> int:

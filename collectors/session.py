@@ -70,6 +70,8 @@ class Session:
         self._each_step: list[tuple[Collector, Callable[[int], None]]] = []
         self._each_second: list[tuple[Collector, Callable[[], None]]] = []
         self._tick_due_ns = 0
+        self.windows = 0
+        """Profiled windows that were written."""
         self.active = False
         self.inside = False
         """Whether a decorated step runs: one inside of it is a part of it."""
@@ -272,6 +274,7 @@ class Session:
 
     def _window_ended(self, window: Window) -> None:
         self._folder.add_window(window)
+        self.windows += 1
 
     def _tell(self) -> None:
         """Write what each collector sees, and how steps are marked."""

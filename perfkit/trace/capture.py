@@ -117,6 +117,11 @@ def _why_no_window(folder: CaptureFolder, chosen: RankFolder) -> str:
             f"The run has taken {_steps(steps)} and profiling starts after {begins}: wait if it"
             " still runs, or record it again if it was killed."
         )
+    if not steps:
+        return (
+            "The run ended and no step of it was seen, neither of an optimizer nor of a DataLoader:"
+            " mark its steps with p.steps(loader), or put @perfkit.profile on what takes a step."
+        )
     if steps <= begins:
         return (
             f"The run ended after {_steps(steps)} and profiling starts after {begins}: run it"

@@ -52,3 +52,11 @@ def test_torch_is_imported_as_ever(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text(ask)
     plain = start([sys.executable, "train.py"], tmp_path, True, {}).stdout
     assert start([*RUN, "train.py"], tmp_path, True, {}).stdout == plain
+
+
+def test_a_script_without_torch_is_told(tmp_path: Path) -> None:
+    (tmp_path / "plain.py").write_text("print('done')")
+    result = start([*RUN, "plain.py"], tmp_path, False, {})
+    assert (result.returncode, result.stdout) == (0, "done\n")
+    said = "perfkit: nothing was recorded, because the script never imported torch\n"
+    assert result.stderr == said
