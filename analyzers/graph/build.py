@@ -12,6 +12,7 @@ from perfkit.analyzers.graph import loader, streams, threads, waits
 from perfkit.analyzers.graph.model import RECORDED, Edge, Edges, Graph, Point, Repairs
 from perfkit.analyzers.graph.points import Points, calls_of, points_of
 from perfkit.analyzers.host import Host
+from perfkit.analyzers.intervals import distinct
 from perfkit.analyzers.launches import Launches
 from perfkit.analyzers.rows import present
 from perfkit.analyzers.steps import Windows
@@ -214,7 +215,8 @@ def _keys(points: Points, edges: Edges) -> tuple[Int64s, int]:
     """Sorting keys that put each point behind those before it on its lane and behind its sources.
 
     Operations stand where they were launched: all that they wait for was launched before, and
-    blocks become as long as the launch queue. What time stamps contradict is raised, and counted.
+    blocks become as long as the launch queue. What comes before its sources is raised; counted is
+    only what time stamps contradict, not what shares a nanosecond with its source.
     """
     launched = edges.kind == Edge.LAUNCH
     at = points.time.copy()
@@ -223,6 +225,7 @@ def _keys(points: Points, edges: Edges) -> tuple[Int64s, int]:
     first = _along_lanes(key, points)
     key = first
     source, target = edges.source, edges.target
+    contradicted = distinct(target[first[source] // _RANKS > first[target] // _RANKS])
     for _ in range(_PASSES):
         late = key[target] <= key[source]
         if not late.any():
@@ -230,7 +233,7 @@ def _keys(points: Points, edges: Edges) -> tuple[Int64s, int]:
         key = key.copy()
         np.maximum.at(key, target[late], key[source[late]] + 1)
         key = _along_lanes(key, points)
-    return key, int((key != first).sum())
+    return key, len(contradicted)
 
 
 def _along_lanes(key: Int64s, points: Points) -> Int64s:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from perfkit.analyzers.graph.model import Edge, Edges, Graph, Point, Repairs
 from perfkit.analyzers.graph.replay import replay
 from perfkit.model.trace import Int64s
 from perfkit.trace import open_trace
+from sample_traces.simulator import simulate, write
 from tests.analyzers.programs import Action, programs, recorded, trace_of
 from tests.traces import PUBLIC, kineto_files, needs_public
 
@@ -136,6 +138,17 @@ def test_open_replay_of_real_training(path: str) -> None:
     found = facts_of(open_trace(PUBLIC / path)).replay
     assert found.closed_error <= 0.0001
     assert found.open_error <= 0.01
+
+
+def test_events_that_share_a_nanosecond_need_no_repair(tmp_path: Path) -> None:
+    path = write(simulate("input_bound", steps=6), tmp_path)
+    assert facts_of(open_trace(path)).replay.reordered == 0
+
+
+@needs_public
+def test_time_stamps_that_contradict_their_sources_are_counted() -> None:
+    found = facts_of(open_trace(PUBLIC / "mi300x/resnet_act_checkpoint.json.gz")).replay
+    assert 0 < found.reordered < 0.001 * found.time_stamps
 
 
 def _share_with_faster_kernels(facts: Facts, graph: Graph) -> float:
