@@ -25,6 +25,7 @@ from perfkit.model.trace import Bools, Int64s, Kind
 _LAYOUT = re.compile(r"nchwToNhwc|nhwcToNchw|batched_transpose_\d", re.IGNORECASE)
 _ZERO_GRAD = re.compile(r"Optimizer\.zero_grad#")
 _STEP = re.compile(r"Optimizer\.step#")
+_OF_OPTIMIZER = re.compile(r"Optimizer\.(step|zero_grad)#")
 _FUSED = re.compile(r"fused_?(adam|sgd|adagrad|lamb|lion)|(adamw?|sgd|lamb|lion)_?functor", re.I)
 _FOREACH = re.compile(r"multi_tensor_apply")
 _EVALUATE = re.compile(r"^autograd::engine::evaluate_function")
@@ -34,11 +35,14 @@ _LAYER = re.compile(
 )
 _CONVOLUTION = re.compile(r"^aten::conv[123]d$")
 _BATCH_NORM = re.compile(r"^aten::batch_norm$")
+# Statistics of the batch, as in train mode: such a normalization cannot be folded into weights.
+_BATCH_STATISTICS = re.compile(r"bn_fw_tr|collect_statistics|BatchNormFwdTrain")
 _NORM_OR_LAYER = re.compile(r"^aten::(conv[123]d|batch_norm|linear|add_?|cat|max_pool2d|relu_?)$")
 _PRODUCT = re.compile(r"^aten::(bmm|baddbmm)$")
 _SOFTMAX = re.compile(r"^aten::_softmax$")
 _SOFTMAX_BACKWARD = re.compile(r"^aten::_softmax_backward_data$")
 _LEAF = re.compile(r"^aten::(bmm|baddbmm|_softmax|mm|addmm|convolution)$")
+_UPDATE = re.compile(r"^aten::(?:_foreach_)?(mul|add|addcmul|addcdiv|lerp|sqrt|div)_?$")
 _MATH = re.compile(r"^aten::_scaled_dot_product_attention_math")
 
 
@@ -51,22 +55,25 @@ def waste_facts(facts: Facts, framework: Framework) -> WasteFacts | None:
         layout=found.of(found.kernels(lambda name: bool(_LAYOUT.search(name)))),
         zeroing=found.of(launched_inside(facts, found.rows(_ZERO_GRAD))),
         recompute=found.of(_recomputed(found)),
-        chains=found.of(_chained(found)),
-        inference_norm=found.of(_norms_behind_convolutions(found)) if framework.inference else None,
+        chains=_chained(found),
+        inference_norm=_folded_norms(found) if framework.inference else None,
         optimizer=_optimizer(found),
         attention=_attention(found),
     )
 
 
 class _Waste:
-    """Operators and GPU operations to choose from; `host` are rows of operators and ranges."""
+    """Operators and GPU operations to choose from.
+
+    `host` are rows of operators and ranges; `counted` tells which operations lie in counted steps.
+    """
 
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
         kind = facts.trace.kind
         self.host: Int64s = np.flatnonzero((kind == Kind.OPERATOR) | (kind == Kind.ANNOTATION))
         self._names = used(facts.trace, self.host)
-        self._counted = facts.in_counted(facts.work.start)
+        self.counted = facts.in_counted(facts.work.start)
 
     def rows(self, pattern: re.Pattern[str]) -> Int64s:
         """Rows of host events whose names match."""
@@ -85,12 +92,12 @@ class _Waste:
 
     def us(self, mask: Bools) -> float:
         """Time of these operations in counted steps, per step."""
-        rows = self.facts.work.rows[mask & self._counted]
+        rows = self.facts.work.rows[mask & self.counted]
         return self.facts.per_step_us(self.facts.trace.dur[rows].sum())
 
     def per_step(self, mask: Bools) -> float:
         """How many of these operations a counted step has."""
-        return float((mask & self._counted).sum()) / self.facts.mean_over
+        return float((mask & self.counted).sum()) / self.facts.mean_over
 
     def of(self, mask: Bools) -> Avoidable | None:
         """These operations, None where counted steps have none."""
@@ -115,17 +122,38 @@ def _recomputed(found: _Waste) -> Bools:
     return np.asarray(launched & ~facts.work.is_copy & ~facts.work.is_communication)
 
 
-def _chained(found: _Waste) -> Bools:
-    """Element-wise kernels whose stream's operation before them is one, too."""
-    work, lane = found.facts.work, found.facts.trace.lane[found.facts.work.rows]
+def _chained(found: _Waste) -> Avoidable | None:
+    """Element-wise kernels whose stream's operation before them is one, too.
+
+    Joined, two kernels no longer write what is between them and read it again. The first has read
+    as much as it writes there, the second writes as much as it reads there, so that is at most the
+    time of the shorter one. What the optimizer launches is left to what is told of it.
+    """
+    facts, trace = found.facts, found.facts.trace
+    rows = facts.work.rows
     is_simple = found.kernels(
         lambda name: kind_of(name) is KernelKind.ELEMENTWISE and not name.startswith("triton_")
     )
-    order = np.lexsort((work.start, lane))
-    follows = is_simple[order[1:]] & is_simple[order[:-1]] & (lane[order[1:]] == lane[order[:-1]])
-    chained = np.zeros(len(work), dtype=np.bool_)
-    chained[order[1:][follows]] = True
-    return chained
+    is_simple &= ~launched_inside(facts, found.rows(_OF_OPTIMIZER))
+    order = np.lexsort((facts.work.start, trace.lane[rows]))
+    first, second = order[:-1], order[1:]
+    is_pair = (
+        is_simple[first] & is_simple[second] & (trace.lane[rows[first]] == trace.lane[rows[second]])
+    )
+    is_pair &= found.counted[second]
+    shorter = np.minimum(trace.dur[rows[first]], trace.dur[rows[second]])[is_pair]
+    if not len(shorter):
+        return None
+    return Avoidable(
+        count_per_step=len(shorter) / facts.mean_over, total_us=facts.per_step_us(shorter.sum())
+    )
+
+
+def _folded_norms(found: _Waste) -> Avoidable | None:
+    """Batch normalizations that weights could hold: none where the model is in train mode."""
+    norms = _norms_behind_convolutions(found)
+    of_batch = found.kernels(lambda name: bool(_BATCH_STATISTICS.search(name)))
+    return None if (norms & of_batch).any() else found.of(norms)
 
 
 def _norms_behind_convolutions(found: _Waste) -> Bools:
@@ -149,7 +177,15 @@ def _optimizer(found: _Waste) -> OptimizerFacts | None:
         kernels_per_step=found.per_step(mine),
         total_us=found.us(mine),
         idle_us=host_idle_inside_us(facts, rows),
+        operators=_updates(found, rows),
     )
+
+
+def _updates(found: _Waste, steps: Int64s) -> list[str]:
+    """Arithmetic that the optimizer asks for, such as "addcdiv", whether for one tensor or all."""
+    trace, updates = found.facts.trace, found.rows(_UPDATE)
+    inside = updates[holder(trace, steps, updates) >= 0]
+    return sorted({_UPDATE.sub(r"\1", trace.names[i]) for i in used(trace, inside)})
 
 
 def _form(found: _Waste, mine: Bools) -> OptimizerForm:

@@ -95,12 +95,16 @@ class Avoidable(_Noun, frozen=True, kw_only=True):
 
 
 class OptimizerFacts(_Noun, frozen=True, kw_only=True):
-    """What `Optimizer.step` launches; `idle_us` is GPU idle time while the host was inside."""
+    """What `Optimizer.step` launches; `idle_us` is GPU idle time while the host was inside.
+
+    `operators` are the kinds of arithmetic it asks for one by one, such as "addcdiv".
+    """
 
     form: OptimizerForm
     kernels_per_step: float
     total_us: float
     idle_us: float
+    operators: list[str] = []
 
 
 class AttentionFacts(_Noun, frozen=True, kw_only=True):
@@ -127,7 +131,8 @@ class WasteFacts(_Noun, frozen=True, kw_only=True):
     recompute: Avoidable | None = None
     """Kernels of forward operators that ran again inside of the backward pass."""
     chains: Avoidable | None = None
-    """Element-wise kernels that follow another one on their stream."""
+    """Element-wise kernels that follow another one on their stream; of each two, the shorter one's
+    time, which is the most that joining them saves."""
     inference_norm: Avoidable | None = None
     """Batch normalization behind a convolution, where nothing trains."""
     optimizer: OptimizerFacts | None = None

@@ -124,6 +124,19 @@ def test_optimizers_by_what_they_launch() -> None:
     sgd = forms[RESNET]
     assert sgd is not None
     assert sgd.kernels_per_step == 3 * 161  # weight decay, momentum and update of each parameter
+    assert sgd.operators == ["add", "mul"]
+    plain = forms[MI300X]
+    assert plain is not None
+    assert plain.operators == ["add"]  # no momentum
+
+
+@needs_public
+def test_a_pair_of_kernels_saves_at_most_the_shorter_one() -> None:
+    """In ResNet-50 large kernels follow the small ones that add up a bias's gradient."""
+    found = waste(RESNET).chains
+    assert found is not None
+    assert found.count_per_step == 163
+    assert found.total_us == pytest.approx(2239, abs=1)  # of 7029 that the second ones take
 
 
 @needs_public
