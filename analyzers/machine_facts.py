@@ -72,6 +72,11 @@ def _reasons(samples: list[GpuSample]) -> list[ClockReason]:
     return found
 
 
+def reasons_of(bits: int) -> list[str]:
+    """The names of these bits."""
+    return [name for bit, name, _ in _REASONS if bits & bit]
+
+
 def _clock_drop(under: list[GpuSample], samples: list[GpuSample]) -> float:
     """How far clocks lie under the highest seen, as a share of it."""
     mean = _mean(s.sm_clock_mhz for s in under)

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from perfkit.analyzers.clock_facts import clocks
 from perfkit.analyzers.loader_facts import loaders
 from perfkit.analyzers.machine_facts import gpus, host
 from perfkit.analyzers.memory_facts import memory
@@ -64,6 +65,7 @@ def with_run(diagnosis: Diagnosis, capture: Capture) -> Diagnosis:
         run=run,
         memory=memory(capture.records) or diagnosis.memory,
         setup=setup(capture.facts, capture.records),
+        clocks=clocks(capture.trace, capture.records, diagnosis.device.index),
     )
 
 

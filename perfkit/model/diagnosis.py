@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from perfkit.model.clock_facts import ClockFacts
 from perfkit.model.communication_facts import CommunicationFacts
 from perfkit.model.compute_facts import ComputeFacts, WasteFacts
 from perfkit.model.inference_facts import InferenceFacts
@@ -439,7 +440,8 @@ class Diagnosis(_Noun, frozen=True, kw_only=True):
     """What the records of a Capture say; None for a trace file."""
     memory: MemoryFacts | None = None
     setup: SetupFacts | None = None
-    """Of a Capture; None for a trace file."""
+    """Of a Capture; None for a trace file, as the next."""
+    clocks: ClockFacts | None = None
     python_gaps: PythonGaps | None = None
     inference: InferenceFacts | None = None
     """Only of a window without backward and optimizer."""
