@@ -33,7 +33,8 @@ def clocks(trace: Trace, records: Records, device: int | None) -> ClockFacts | N
         return None
     state = np.array([_holder(sample.clock_event_reasons or 0) for sample in samples])
     times = np.array([sample.t_ns for sample in samples], dtype=np.int64)
-    kernels = _kernels(trace, times, state)
+    held = [code for code in range(_FREE) if (state == code).any()]
+    kernels = _kernels(trace, times, state) if held else []
     steps = _steps(records, times, state)
     free = [s for s, of in zip(samples, state, strict=True) if of == _FREE]
     return ClockFacts(
@@ -45,7 +46,7 @@ def clocks(trace: Trace, records: Records, device: int | None) -> ClockFacts | N
         held=[
             _held(code, [s for s, of in zip(samples, state, strict=True) if of == code],
                   len(samples), kernels, steps)
-            for code in range(_FREE) if (state == code).any()
+            for code in held
         ],
     )  # fmt: skip
 

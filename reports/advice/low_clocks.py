@@ -3,7 +3,8 @@
 What it detects
     A GPU at work whose SM clock is at least a tenth under its highest: because application clocks
     or a sync boost group hold it (ApplicationsClocksSetting, SyncBoost), or while the driver
-    names no reason, as with clocks that were locked.
+    names no reason, as with clocks that were locked: the latter only on GPUs of data centers, for
+    the highest clock that others name is one that boost seldom keeps.
 
 Why it costs
     Kernels that compute follow the SM clock. The cost is what they could gain at most.
@@ -22,6 +23,8 @@ References
 
 from __future__ import annotations
 
+import re
+
 from perfkit.model.diagnosis import Diagnosis, Evidence, Remedy
 from perfkit.reports.advice._clocks import LOW_SHARE, at_most_us, held_by
 from perfkit.reports.format import count, share
@@ -30,6 +33,7 @@ from perfkit.reports.rule import Advice, Limits, fact
 LIMITS = Limits(warning_share=0.05, critical_share=0.20)  # of the step: as XProf for the host
 AUDIENCE = "infrastructure"
 _BUSY_SHARE = 0.90  # utilized less, a GPU may let its clock fall by itself
+_BOOSTS_BEYOND = re.compile(r"GeForce|RTX|TITAN|Quadro|Laptop", re.IGNORECASE)
 
 
 def check(diagnosis: Diagnosis) -> Advice | None:
@@ -64,8 +68,10 @@ def _by_setting(diagnosis: Diagnosis) -> tuple[float, float, str] | None:
 
 
 def _without_reason(diagnosis: Diagnosis) -> tuple[float, float, str] | None:
-    clocks = diagnosis.clocks
+    clocks, name = diagnosis.clocks, diagnosis.device.name
     if clocks is None or clocks.free_clock_mhz is None:
+        return None
+    if name is None or _BOOSTS_BEYOND.search(name):
         return None
     if (clocks.free_utilization or 0.0) < _BUSY_SHARE:
         return None

@@ -39,13 +39,15 @@ def held(holder: Holder, mhz: float, **facts: Any) -> HeldClock:
     return HeldClock(holder=holder, clock_mhz=mhz, **(usual | facts))
 
 
-def case(*of: HeldClock, setup: dict[str, Any] | None = None, **free: Any) -> Diagnosis:
+def case(
+    *of: HeldClock, setup: dict[str, Any] | None = None, name: str = "NVIDIA H100", **free: Any
+) -> Diagnosis:
     """100 samples of an H100 with a boost of 1980 MHz, whose step computes all the time."""
     usual: dict[str, Any] = {"free_clock_mhz": 1980.0, "free_utilization": 0.99}
     found = ClockFacts(device=0, samples=100, held=list(of),
                        free_samples=100 - sum(h.samples for h in of), **(usual | free))  # fmt: skip
     return diagnosis(clocks=found, setup=SetupFacts(**(SETUP | (setup or {}))),
-                     kernel_summary=matrix(6000, 1.0))  # fmt: skip
+                     device={"name": name}, kernel_summary=matrix(6000, 1.0))  # fmt: skip
 
 
 def faults(*xids: int, ecc: int | None = 0) -> Diagnosis:
@@ -76,6 +78,10 @@ FIRES = [
     ("gpu-faults", "counted only", faults(ecc=2), "critical"),
     ("gpu-faults", "the program, most likely", faults(31, ecc=None), "warning"),
     ("gpu-faults", "contained", faults(94), "warning"),
+    ("gpu-faults", "contained, and therefore counted", faults(94, ecc=1), "warning"),
+    ("gpu-faults", "contained, then not", faults(94, 95), "critical"),
+    ("gpu-faults", "a program that was ended", faults(45), "info"),
+    ("gpu-faults", "another Xid, whose work was cleaned up", faults(45, 31), "warning"),
     ("gpu-faults", "one that is not known here", faults(999), "warning"),
 ]  # fmt: skip
 
@@ -100,7 +106,10 @@ SILENT = [
     ("low-clocks", "a GPU that is used little",
      case(free_clock_mhz=1410.0, free_utilization=0.4)),
     ("low-clocks", "power holds it", case(held("power", 1300.0, share=1.0), **NONE_FREE)),
+    ("low-clocks", "the clock of a consumer's card, which boost sets",
+     case(free_clock_mhz=1700.0, name="NVIDIA GeForce RTX 4090")),
     ("gpu-faults", "none", faults()),
+    ("gpu-faults", "a test and corrected errors", faults(106, 121)),
     ("gpu-faults", "errors are not counted", faults(ecc=None)),
     ("gpu-faults", "not sampled", diagnosis(run=run())),
 ]  # fmt: skip
@@ -136,8 +145,10 @@ def test_the_cost_is_what_the_same_kernels_took_longer() -> None:
 
 
 @pytest.mark.parametrize(
-    ("xid", "word"), [(79, "Drain"), (31, "compute-sanitizer"), (63, "reset the GPU when")]
-)
+    ("xid", "word"),
+    [(79, "restart the node"), (48, "nvidia-smi -r -i 0"), (31, "compute-sanitizer"),
+     (63, "reset the GPU when"), (45, "dmesg")],
+)  # fmt: skip
 def test_a_fault_has_the_remedy_of_its_kind(xid: int, word: str) -> None:
     remedy = only(faults(xid), "gpu-faults").remedy
     assert word in f"{remedy.text} {remedy.snippet}"
