@@ -56,7 +56,7 @@ def faults(*xids: int, ecc: int | None = 0) -> Diagnosis:
 
 
 CAPPED = {"power_limit_w": 400.0}
-NONE_FREE = {"free_clock_mhz": None, "free_utilization": None}
+NONE_FREE: dict[str, Any] = {"free_clock_mhz": None, "free_utilization": None}
 
 FIRES = [
     ("thermal-throttling", "half the clock", case(held("heat", 990.0)), "critical"),
