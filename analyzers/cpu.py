@@ -48,3 +48,8 @@ def _threads(host: Host) -> list[int]:
     busy: Int64s = np.zeros(len(host.trace.lanes), dtype=np.int64)
     np.add.at(busy, host.trace.lane[operators], host.trace.dur[operators])
     return [t for t in np.argsort(-busy, kind="stable").tolist() if busy[t] > 0]
+
+
+def main_thread(host: Host) -> int:
+    """The thread with most time in operators, -1 without one."""
+    return next(iter(_threads(host)), -1)

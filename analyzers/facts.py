@@ -19,6 +19,7 @@ from perfkit.analyzers.graph.gates import replay_fidelity
 from perfkit.analyzers.host import Host, host_events
 from perfkit.analyzers.idle import Pieces, idle_pieces, step_of
 from perfkit.analyzers.launches import Launches, launches
+from perfkit.analyzers.source_lines import SourceLines
 from perfkit.analyzers.steps import Windows, steps
 from perfkit.model.diagnosis import Replay
 from perfkit.model.trace import Bools, Int64s, Trace
@@ -67,6 +68,11 @@ class Facts:
     def counted_pieces(self) -> Pieces:
         """The idle time that begins in a counted step."""
         return self.pieces.take(self.in_counted(self.pieces.start))
+
+    @cached_property
+    def lines(self) -> SourceLines:
+        """Lines of the program, where the trace has stacks."""
+        return SourceLines(self.trace)
 
     @cached_property
     def replay(self) -> Replay:

@@ -117,13 +117,24 @@ def _nestings(trace: Trace, kind: Kind, label_of: Callable[[str], str | None]) -
                      for thread in present(trace.lane[rows])})  # fmt: skip
 
 
+def nested(trace: Trace, rows: Int64s, table: Int64s) -> Nesting:
+    """Nested events of one thread, each with its own label, by name id, in place of a path."""
+    start, end, label = _in_order(trace, rows, table)
+    return Nesting(start, end, _around(start, end)[0], label)
+
+
 def _nesting(trace: Trace, rows: Int64s, table: Int64s, texts: list[str]) -> Nesting:
-    start, end = spans(trace, rows)
-    order = np.lexsort((-end, start))
-    start, end, label = start[order], end[order], table[trace.name[rows[order]]]
+    start, end, label = _in_order(trace, rows, table)
     around, depth = _around(start, end)
     path, parents, parts = _paths(around, depth, label, len(texts))
     return Nesting(start, end, around, path, parents, [texts[i] for i in parts])
+
+
+def _in_order(trace: Trace, rows: Int64s, table: Int64s) -> tuple[Int64s, Int64s, Int64s]:
+    """Start, end and label of these events, what is outside before what it holds."""
+    start, end = spans(trace, rows)
+    order = np.lexsort((-end, start))
+    return start[order], end[order], table[trace.name[rows[order]]]
 
 
 def _around(start: Int64s, end: Int64s) -> tuple[Int64s, Int64s]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from perfkit.analyzers.cpu import main_thread
 from perfkit.analyzers.facts import Facts
 from perfkit.analyzers.idle import Pieces
 from perfkit.analyzers.intervals import Intervals, distinct, spans, union_and_first
@@ -85,33 +86,52 @@ class _Layers:
 
 def _of_cause(layers: _Layers, cause: Cause, pieces: Pieces) -> list[Place]:
     facts = layers.facts
-    threads, times = _moments(facts.trace, pieces)
+    threads, times = _moments(facts, pieces)
     rows = _rows_of(layers, cause, pieces, threads, times)
-    # Name ids, with an entry before the first for "no name".
+    # Name and line of each place, with an entry before the first of both for none.
     names = np.where(rows >= 0, facts.trace.name[rows], -1) + 1
     length = pieces.end - pieces.start
-    total = np.bincount(names, weights=length)
+    lines = _lines_of(facts, pieces, threads, times) + 1
+    sites, site = _sites(names, lines)
+    total = np.bincount(site, weights=length)
     costliest = np.argsort(-total, kind="stable")[:_MOST_PER_CAUSE]
     return [
         Place(
             cause=cause.value,
-            name=facts.trace.names[i - 1][:_LONGEST_NAME] if i else _NOWHERE,
+            name=facts.trace.names[name - 1][:_LONGEST_NAME] if name else _NOWHERE,
             count_per_step=len(distinct(rows[mine])) / facts.mean_over,
             idle_us=facts.per_step_us(total[i]),
+            line=facts.lines.texts[line - 1] if line else None,
             module=layers.modules.most(threads[mine], times[mine], length[mine]),
             range=layers.ranges.most(threads[mine], times[mine], length[mine]),
         )
         for i in costliest[total[costliest] > 0].tolist()
-        for mine in (np.flatnonzero(names == i),)
+        for mine in (np.flatnonzero(site == i),)
+        for name, line in (sites[i],)
     ]
 
 
-def _moments(trace: Trace, pieces: Pieces) -> tuple[Int64s, Int64s]:
+def _sites(names: Int64s, lines: Int64s) -> tuple[list[tuple[int, int]], Int64s]:
+    """The pairs of name and line that occur, and the position of each piece's pair in them."""
+    size = int(lines.max(initial=0)) + 1
+    keys, site = np.unique(names.astype(np.int64) * size + lines, return_inverse=True)
+    return [divmod(key, size) for key in keys.tolist()], site
+
+
+def _lines_of(facts: Facts, pieces: Pieces, threads: Int64s, times: Int64s) -> Int64s:
+    """Number of each piece's line: where its call was made, or where it was spent; -1 for none."""
+    end = np.where(pieces.blocker >= 0, times + 1, pieces.end)
+    return facts.lines.most_of(threads, times, end)
+
+
+def _moments(facts: Facts, pieces: Pieces) -> tuple[Int64s, Int64s]:
     """Thread and time that say where each piece comes from: of the call that is charged for it."""
     charged = pieces.blocker >= 0
     call = pieces.blocker[charged]
     threads, times = pieces.thread.astype(np.int64), pieces.start.copy()
-    threads[charged], times[charged] = trace.lane[call], trace.ts[call]
+    threads[charged], times[charged] = facts.trace.lane[call], facts.trace.ts[call]
+    if facts.device_kind == "cpu":
+        threads[threads < 0] = main_thread(facts.host)
     return threads, times
 
 

@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 
+from perfkit.analyzers.cpu import main_thread
 from perfkit.analyzers.facts import Facts
 from perfkit.analyzers.idle import Pieces
 from perfkit.analyzers.intervals import spans
@@ -50,18 +51,21 @@ def _gaps(pieces: Pieces) -> tuple[Int64s, Int64s]:
 
 
 def _places(facts: Facts, gap_start: Int64s, gap_end: Int64s) -> list[Place]:
-    """The narrowest range of the program around most of each gap, by time."""
+    """The narrowest range of the program around most of each gap, by time, and its line."""
     trace = facts.trace
     rows = np.flatnonzero((trace.kind == Kind.ANNOTATION) & ~matching(trace, _NO_PLACE)[trace.name])
     rows = rows[np.argsort(trace.dur[rows], kind="stable")]
     opens, closes = spans(trace, rows)
-    found: dict[str, list[int]] = {}
+    found: dict[tuple[str, int], list[int]] = {}
     longest = np.argsort(gap_start - gap_end, kind="stable")[:_MOST_GAPS]
-    for start, end in zip(gap_start[longest].tolist(), gap_end[longest].tolist(), strict=True):
+    gap_start, gap_end = gap_start[longest], gap_end[longest]
+    lines = _lines(facts, gap_start, gap_end)
+    gaps = zip(gap_start.tolist(), gap_end.tolist(), lines.tolist(), strict=True)
+    for start, end, line in gaps:
         inside = np.minimum(closes, end) - np.maximum(opens, start)
         around = rows[inside >= _MOST_OF_IT * (end - start)]
         name = trace.names[trace.name[around[0]]] if len(around) else _NOWHERE
-        found.setdefault(name, []).append(end - start)
+        found.setdefault((name, line), []).append(end - start)
     ranked = sorted(found.items(), key=lambda item: -sum(item[1]))[:_MOST_PLACES]
     return [
         Place(
@@ -69,6 +73,13 @@ def _places(facts: Facts, gap_start: Int64s, gap_end: Int64s) -> list[Place]:
             name=name,
             count_per_step=len(lengths) / facts.mean_over,
             idle_us=facts.per_step_us(sum(lengths)),
+            line=facts.lines.texts[line] if line >= 0 else None,
         )
-        for name, lengths in ranked
+        for (name, line), lengths in ranked
     ]
+
+
+def _lines(facts: Facts, start: Int64s, end: Int64s) -> Int64s:
+    """The line of the main thread that fills most of each gap, -1 for none."""
+    main = np.full(len(start), main_thread(facts.host))
+    return facts.lines.most_of(main, start, end)

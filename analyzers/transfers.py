@@ -89,7 +89,16 @@ def _copy(facts: Facts, key: tuple[str, str], rows: Int64s, within: str | None) 
         exposed_us=_exposed_us(facts, rows, facts.work.kernels.covered),
         idle_us=facts.per_step_us(_idle_before(facts, rows)),
         within=within,
+        line=_line(facts, rows),
     )
+
+
+def _line(facts: Facts, rows: Int64s) -> str | None:
+    """The line of the program that launched most of these copies, by time."""
+    call = facts.calls.call[np.searchsorted(facts.work.rows, rows)]
+    known, trace = call >= 0, facts.trace
+    call = call[known]
+    return facts.lines.heaviest(trace.lane[call], trace.ts[call], trace.dur[rows[known]])
 
 
 def _idle_before(facts: Facts, rows: Int64s) -> int:

@@ -7,6 +7,7 @@ from perfkit.reports.format import clean
 
 
 def where_text(place: Place) -> str:
-    """Such as "module Net > Block > Attention"; empty where the trace does not tell."""
+    """Such as "train.py:12 in step, module Net > Block"; empty where the trace does not tell."""
+    line = [clean(place.line)] if place.line else []
     parts = (("module", place.module), ("range", place.range))
-    return ", ".join(f"{word} {clean(path)}" for word, path in parts if path)
+    return ", ".join([*line, *(f"{word} {clean(path)}" for word, path in parts if path)])

@@ -146,7 +146,8 @@ class HostCall(_Noun, frozen=True, kw_only=True):
 class Copy(_Noun, frozen=True, kw_only=True):
     """Copies of one direction and memory kind; times per step.
 
-    `within` names the cause that made them, where it is not the step itself: a checkpoint.
+    `within` names the cause that made them, where it is not the step itself: a checkpoint; `line`
+    is the place in the source (as of a Place) from which most of their time was launched.
     """
 
     direction: str
@@ -157,6 +158,7 @@ class Copy(_Noun, frozen=True, kw_only=True):
     exposed_us: float
     idle_us: float
     within: str | None = None
+    line: str | None = None
 
 
 class Collective(_Noun, frozen=True, kw_only=True):
@@ -186,14 +188,16 @@ class Framework(_Noun, frozen=True, kw_only=True):
 class Place(_Noun, frozen=True, kw_only=True):
     """Idle time of one cause at one place: what the launching thread was in.
 
-    `module` is the path of `nn.Module` classes that holds most of it, `range` that of the
-    program's own ranges, outermost first and parted by " > ".
+    `line` is the innermost function of the user's own code, such as "train.py:12 in train_step",
+    where 12 is the line at which it begins. `module` is the path of `nn.Module` classes that holds
+    most of it, `range` that of the program's own ranges, outermost first and parted by " > ".
     """
 
     cause: str
     name: str
     count_per_step: float
     idle_us: float
+    line: str | None = None
     module: str | None = None
     range: str | None = None
 

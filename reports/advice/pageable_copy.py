@@ -63,7 +63,7 @@ def _evidence(copy: Copy) -> Evidence:
         f"{size(copy.bytes_per_step)} in {time_us(copy.total_us)} ({rate:.1f} GB/s); "
         f"{time_us(copy.exposed_us)} of it is exposed, and the GPU idles "
         f"{time_us(copy.idle_us)} around them"
-    )
+    ) + (f"; most are made in {copy.line}" if copy.line else "")
     return fact(text, copy.exposed_us + copy.idle_us, "us/step")
 
 

@@ -83,7 +83,8 @@ def _remedy(gaps: PythonGaps, short: bool) -> Remedy:
             snippet="model = torch.compile(model)",
             applies_to="PyTorch",
         )
-    named = gaps.places[0].name if gaps.places else "the loop"
+    first = next(iter(gaps.places), None)
+    named = (first.line or first.name) if first else "the loop"
     return Remedy(
         text=(
             f"See what Python does there (first: {named}): move it into tensor operators, into "

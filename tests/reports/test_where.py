@@ -27,6 +27,7 @@ def case(where: Place) -> Diagnosis:
         ({"module": "Net > Block"}, "module Net > Block"),
         ({"range": "eval"}, "range eval"),
         ({"module": "Net", "range": "eval"}, "module Net, range eval"),
+        ({"line": "a.py:1 in f", "module": "Net"}, "a.py:1 in f, module Net"),
     ],
 )
 def test_in_words(where: dict[str, str], text: str) -> None:
@@ -50,7 +51,8 @@ def test_the_screen_names_it_where_the_first_evidence_does_not() -> None:
     )
 
 
-def test_a_hostile_module_stays_text() -> None:
-    found = case(told(module="<script>alert(1)</script>"))
+@pytest.mark.parametrize("part", ["module", "line"])
+def test_a_hostile_module_stays_text(part: str) -> None:
+    found = case(told(**{part: "<script>alert(1)</script>"}))
     assert "<script>alert(1)" not in html.render(found)
     assert "<script>" not in markdown.render(found)
