@@ -164,6 +164,26 @@ class Operands:
 
 
 @dataclass(frozen=True, slots=True)
+class Allocations:
+    """What allocators said in a recording with `profile_memory`, in the file's order.
+
+    All of shape (allocations,): `ts` nanoseconds as in `Trace.ts`; `size` bytes, negative where
+    memory is given back; `allocated` and `reserved` are the device's totals in bytes after it, -1
+    where an old writer gives none; `device` its number, -1 for the host's; `device_type` as torch
+    counts them (0 is the CPU); `failed` where there was no memory for `size`.
+    """
+
+    ts: Int64s
+    size: Int64s
+    allocated: Int64s
+    reserved: Int64s
+    device: Int64s
+    device_type: Int64s
+    failed: Bools
+    row: Int64s
+
+
+@dataclass(frozen=True, slots=True)
 class Trace:
     """Events of one rank, ordered by start; every column has shape (events,).
 
@@ -192,6 +212,7 @@ class Trace:
     flows: Flows
     collectives: Collectives
     operands: Operands
+    allocations: Allocations
 
     def __len__(self) -> int:
         return len(self.ts)

@@ -13,7 +13,16 @@ import numpy as np
 
 from perfkit.model.trace import Damage, Kind, Lane
 from perfkit.trace.events import Args, Block, Event, to_int
-from perfkit.trace.kinds import ARGUMENTS, ARROWS, LAUNCH_FLOWS, SPAN, has_operands, kind_of
+from perfkit.trace.kinds import (
+    ARGUMENTS,
+    ARROWS,
+    LAUNCH_FLOWS,
+    OUT_OF_MEMORY,
+    SPAN,
+    has_operands,
+    is_memory,
+    kind_of,
+)
 from perfkit.trace.times import INVALID, durations, nanoseconds
 
 if TYPE_CHECKING:
@@ -27,6 +36,8 @@ if TYPE_CHECKING:
 _NO_ARGS = Args()
 _WEEK_NS = 7 * 86_400 * 10**9  # longer durations are counter wraps of the driver
 _COLLECTIVE_INTS = ("in_elements", "out_elements", "group_size")
+_ALLOCATION_INTS = {"size": "size", "allocated": "allocated", "reserved": "reserved",
+                    "device": "memory_device", "device_type": "memory_kind"}  # fmt: skip
 
 
 _Thing = TypeVar("_Thing")
@@ -42,7 +53,7 @@ class Interner(dict[object, int]):
 
 @dataclass
 class BlockColumns:
-    """A block's events, flows, collectives and operands; ids are of the block's own tables.
+    """A block's events and what else it tells; ids are of the block's own tables.
 
     `tail` is as in Block; `text` is kept when no event could be read from it.
     """
@@ -54,6 +65,7 @@ class BlockColumns:
     flows: Columns
     collectives: Columns
     operands: Columns
+    allocations: Columns
     texts: list[str]
     damage: Damage
     tail: bytes | None = None
@@ -72,6 +84,7 @@ class Regular:
     odd: Int64s
     columns: Columns
     flows: Columns
+    allocations: Columns
     names: Interner
     lanes: Interner
     event: Callable[[int], Event]
@@ -95,6 +108,7 @@ def columns_of(block: Block, regular: Regular | None = None) -> BlockColumns:
         flows=made.flows,
         collectives=made.collectives,
         operands=made.operands,
+        allocations=made.allocations,
         texts=made.texts,
         damage=Damage(
             repaired_events=block.repaired,
@@ -115,6 +129,7 @@ class _Made:
     flows: Columns
     collectives: Columns
     operands: Columns
+    allocations: Columns
     texts: list[str]
 
     @classmethod
@@ -134,11 +149,12 @@ class _Made:
             events = _event_columns(spans, names, lanes)
             flows = _flow_columns(arrows, names, lanes)
         del flows["row"]
+        allocations = _allocations(at, block.events, regular)
         collectives = _collective_columns(spans, names)
         operands, texts = _operand_columns(spans)
         found = _lanes(lanes, events, lambda row: _event_at(row, spans, regular))
         named = [str(name) for name in names]
-        made = cls(named, found, events, flows, collectives, operands, texts)
+        made = cls(named, found, events, flows, collectives, operands, allocations, texts)
         return made._by_first_use() if regular else made
 
     def _by_first_use(self) -> _Made:
@@ -221,6 +237,25 @@ def _flow_columns(arrows: Sequence[_Numbered], names: Interner, lanes: Interner)
         "name": _ids([e.name for e in events], names),
         "is_start": np.array([e.ph == "s" for e in events], dtype=np.bool_),
         "row": np.array([row for row, _ in arrows], dtype=np.int64),
+    }
+    good = columns["ts"] != INVALID
+    return {name: column[good] for name, column in columns.items()}
+
+
+def _allocations(at: Iterable[int], events: Sequence[Event], regular: Regular | None) -> Columns:
+    """What allocators said, in the file's order."""
+    odd = [(row, e) for row, e in zip(at, events, strict=True) if e.ph == "i" and is_memory(e)]
+    columns = _allocation_columns(odd)
+    return _merged(columns, regular.allocations) if regular else columns
+
+
+def _allocation_columns(found: Sequence[_Numbered]) -> Columns:
+    args = [e.args or _NO_ARGS for _, e in found]
+    columns: Columns = {
+        "ts": nanoseconds([e.ts for _, e in found]),
+        **{key: _ints(args, attribute) for key, attribute in _ALLOCATION_INTS.items()},
+        "failed": np.array([e.name == OUT_OF_MEMORY for _, e in found], dtype=np.bool_),
+        "row": np.array([row for row, _ in found], dtype=np.int64),
     }
     good = columns["ts"] != INVALID
     return {name: column[good] for name, column in columns.items()}

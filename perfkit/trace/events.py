@@ -33,6 +33,11 @@ class Args(msgspec.Struct, gc=False):
     types: msgspec.Raw = msgspec.field(name="Input type", default=msgspec.Raw(b""))
     sequence: int = msgspec.field(name="Sequence number", default=-1)
     concrete: msgspec.Raw = msgspec.field(name="Concrete Inputs", default=msgspec.Raw(b""))
+    allocated: int | str = msgspec.field(name="Total Allocated", default=-1)
+    reserved: int | str = msgspec.field(name="Total Reserved", default=-1)
+    size: int | str = msgspec.field(name="Bytes", default=-1)  # negative: given back
+    memory_device: int | str = msgspec.field(name="Device Id", default=-1)
+    memory_kind: int | str = msgspec.field(name="Device Type", default=-1)
 
 
 class Event(msgspec.Struct, gc=False):

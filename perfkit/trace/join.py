@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from perfkit.model.trace import Collectives, Damage, Flows, Lane, Operands, Trace, TraceInfo
+from perfkit.model.trace import (
+    Allocations,
+    Collectives,
+    Damage,
+    Flows,
+    Lane,
+    Operands,
+    Trace,
+    TraceInfo,
+)
 from perfkit.trace.columns import BlockColumns, Interner
 
 if TYPE_CHECKING:
@@ -36,6 +45,7 @@ def join(blocks: Sequence[BlockColumns], info: TraceInfo) -> Trace:
     flows = joiner.columns([block.flows for block in blocks])
     collectives = joiner.columns([block.collectives for block in blocks])
     operands = joiner.columns([block.operands for block in blocks])
+    allocations = joiner.columns([block.allocations for block in blocks])
     return Trace(
         info=info,
         names=tuple(cast("Iterable[str]", names)),
@@ -43,6 +53,7 @@ def join(blocks: Sequence[BlockColumns], info: TraceInfo) -> Trace:
         flows=Flows(**flows),
         collectives=Collectives(**collectives),
         operands=Operands(texts=tuple(cast("Iterable[str]", texts)), **operands),
+        allocations=Allocations(**allocations),
         **joiner.columns(events, order),
     )
 

@@ -40,6 +40,9 @@ KIND_OF_CATEGORY = {
 # Arrows from a launch to its GPU operation only repeat the correlation id.
 LAUNCH_FLOWS = frozenset(("ac2g", "async_cpu_to_gpu", "async_gpu", "async"))
 ARROWS = frozenset("sft")
+OUT_OF_MEMORY = "[OutOfMemory]"
+MEMORY_EVENTS = frozenset(("[memory]", OUT_OF_MEMORY))
+"""Instants in which the allocator of a device gave memory, took it back, or had none."""
 MATRIX_OPERATORS = frozenset((
     "aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm", "aten::_scaled_mm",
     "aten::_addmm_activation",
@@ -61,7 +64,14 @@ ARGUMENTS = {
 
 def is_dropped(event: Event) -> bool:
     """Whether the event is none that perfkit reads."""
-    return event.ph != "X" and (event.ph not in ARROWS or event.cat in LAUNCH_FLOWS)
+    if event.ph == "X" or is_memory(event):
+        return False
+    return event.ph not in ARROWS or event.cat in LAUNCH_FLOWS
+
+
+def is_memory(event: Event) -> bool:
+    """Whether the event tells of an allocation."""
+    return event.ph == "i" and event.name in MEMORY_EVENTS
 
 
 def has_operands(event: Event) -> bool:

@@ -21,11 +21,13 @@ from perfkit.trace.shapes import (
     IS_START,
     KIND,
     LENGTHS,
+    MEMORY,
+    MEMORY_PLACES,
     MET,
     NAME,
     ODD,
     PLACES,
-    TID_SIGN,
+    SIGN,
     Shapes,
 )
 from perfkit.trace.times import INVALID, LATEST_NS
@@ -66,7 +68,7 @@ class _Part:
     @property
     def tid(self) -> Int64s:
         """Threads, of which some writers have negative numbers."""
-        return np.asarray(self["tid"] * self.table[:, TID_SIGN])
+        return np.asarray(self["tid"] * self.table[:, SIGN])
 
     def place(self, key: str) -> tuple[Int64s, Int32s]:
         """End and length of this place in the block's text."""
@@ -146,11 +148,13 @@ class _Reader(threading.local):
         names, lanes = Interner(), Interner()
         kind = self._shapes.table[:, KIND][shape]
         rows, arrows = np.flatnonzero(kind >= 0), np.flatnonzero(kind == ARROW)
+        memory = np.flatnonzero(kind == MEMORY)
         return Regular(
             rows=len(shape),
             odd=odd,
             columns=self._events(self._part(segments, shape, rows), names, lanes),
             flows=self._flows(self._part(segments, shape, arrows), names, lanes),
+            allocations=_allocations(self._part(segments, shape, memory)),
             names=names,
             lanes=lanes,
             event=lambda row: segments.decoded(np.array([row]))[0],
@@ -207,6 +211,23 @@ class _Reader(threading.local):
         local = np.zeros(len(self._shapes.texts), dtype=np.int32)
         local[used] = [names[self._shapes.texts[i]] for i in used.tolist()]
         return local[texts]
+
+
+def _allocations(part: _Part) -> Columns:
+    """What allocators said; a size has the sign of its shape."""
+    numbers = {key: part[place] for key, place in MEMORY_PLACES.items()}
+    columns: Columns = {
+        "ts": part.nanoseconds("ts"),
+        "size": numbers["Bytes"] * part.table[:, SIGN],
+        "allocated": numbers["Total Allocated"],
+        "reserved": numbers["Total Reserved"],
+        "device": numbers["Device Id"],
+        "device_type": numbers["Device Type"],
+        "failed": part.table[:, IS_START].astype(np.bool_),
+        "row": part.rows,
+    }
+    good = columns["ts"] != INVALID
+    return {key: column[good] for key, column in columns.items()}
 
 
 def _lane_ids(on_gpu: Bools, pid: Int64s, tid: Int64s, lanes: Interner) -> Int32s:

@@ -14,7 +14,15 @@ import numpy as np
 
 from perfkit.trace.columns import Interner
 from perfkit.trace.events import UNREADABLE, Args, Event, decode_events
-from perfkit.trace.kinds import SPAN, has_argument, has_operands, is_dropped, kind_of
+from perfkit.trace.kinds import (
+    OUT_OF_MEMORY,
+    SPAN,
+    has_argument,
+    has_operands,
+    is_dropped,
+    is_memory,
+    kind_of,
+)
 from perfkit.trace.repeats import Repeats
 
 if TYPE_CHECKING:
@@ -24,23 +32,33 @@ if TYPE_CHECKING:
 
 ODD, MET = 0, 1
 """Numbers of no shape: the event has to be decoded; its text was met once."""
-DROPPED, ARROW = -2, -3
-"""Kinds of events that perfkit leaves out (labels, arrows from launches) and of other arrows."""
+DROPPED, ARROW, MEMORY = -2, -3, -4
+"""Kinds of events that perfkit leaves out (labels, arrows from launches), of other arrows, and of
+what allocators say."""
 
 PLACES = ("ts", "dur", "ts.", "dur.", "pid", "tid", "External id", "correlation", "bytes",
           "graph id", "id", "name")  # fmt: skip
 """What differs inside a shape, in the order of the table's columns; "ts." is a fraction."""
 _COUNT = len(PLACES)
 ENDS, LENGTHS = slice(0, _COUNT), slice(_COUNT, 2 * _COUNT)
-KIND, NAME, CATEGORY, TID_SIGN, IS_START, DIGIT_AT, DIGIT = range(2 * _COUNT, 2 * _COUNT + 7)
+KIND, NAME, CATEGORY, SIGN, IS_START, DIGIT_AT, DIGIT = range(2 * _COUNT, 2 * _COUNT + 7)
+MEMORY_PLACES = {
+    "Total Allocated": "External id", "Total Reserved": "correlation", "Bytes": "bytes",
+    "Device Id": "graph id", "Device Type": "id",
+}  # fmt: skip
+"""Numbers of an event of MEMORY, and the places they have in the table, which are free there."""
 
 _MOST_BYTES = 16 << 20
 _LONGEST = 4096  # longer text, such as a call stack, hardly repeats
 # As many as two words hold; a duration has as many as a double holds exactly.
-_MOST_DIGITS = {key: 12 if key == "dur" else 16 for key in PLACES[:-1]}
+_MOST_DIGITS = {"dur": 12, "name": _LONGEST}  # of all others 16
 _ATTRIBUTES = {"correlation": "correlation", "bytes": "bytes", "graph id": "graph"}
 _NUMBER = re.compile(
     rb'"(ts|dur|pid|tid|External id|correlation|bytes|graph id|id)":\s*'
+    rb"(-?)(1+)(?:\.(1{1,3}))?(?=\s*(?:[,}]|\Z))"
+)
+_MEMORY_NUMBER = re.compile(
+    rb'"(ts|Total Allocated|Total Reserved|Bytes|Device Id|Device Type)":\s*'
     rb"(-?)(1+)(?:\.(1{1,3}))?(?=\s*(?:[,}]|\Z))"
 )
 _NAME = re.compile(rb'"name":\s*"([^"]*)"')
@@ -67,7 +85,8 @@ class Shapes:
 
     `table` has a row for each: where its places end, how long they are (0: absent), its kind, its
     name and category (positions in `texts`; a name with digits stands in its place), the sign of
-    its thread, whether an arrow starts here, and place and value of the digit of its category.
+    its thread or size, whether an arrow starts or an allocation failed here, and place and value
+    of the digit of its category.
     """
 
     def __init__(self, lead: bytes) -> None:
@@ -109,14 +128,15 @@ class Shapes:
             return None
         if is_dropped(event):
             return [0] * KIND + [DROPPED, 0, 0, 0, 0, *digit]
-        kind = kind_of(event.cat) if event.ph == "X" else ARROW
+        kind = _kind(event)
         places = self._places(masked, kind)
         if places is None or (kind == ARROW and "name" in places):
             return None
+        sign = -1 if _is_negative(masked, places.get("Bytes" if kind == MEMORY else "tid")) else 1
+        places = {MEMORY_PLACES.get(key, key): place for key, place in places.items()}
         ends, lengths = zip(*(places.get(key, (0, 0)) for key in PLACES), strict=True)
         name = self._text("" if "name" in places else event.name)
-        sign = -1 if _is_negative(masked, places.get("tid")) else 1
-        constant = (kind, name, self._text(event.cat), sign, int(event.ph == "s"))
+        constant = (kind, name, self._text(event.cat), sign, int(_begins(event)))
         return [*ends, *lengths, *constant, *digit]
 
     def _text(self, text: str) -> int:
@@ -134,14 +154,14 @@ class Shapes:
 
     def _places(self, masked: bytes, kind: int) -> dict[str, Place] | None:
         """(end, length) of what is read, proven: other digits there change just that."""
-        found = _found(masked)
+        found = _found(masked, kind)
         changed = bytearray(masked)
         for end, length in found.values():
             changed[end - length : end] = changed[end - length : end].replace(b"1", b"2")
         event = self._decoded(bytes(changed))
         if event is None or kind == SPAN or not _says(event, kind, found, bytes(changed)):
             return None
-        if any(found[key][1] > most for key, most in _MOST_DIGITS.items() if key in found):
+        if any(length > _MOST_DIGITS.get(key, 16) for key, (_, length) in found.items()):
             return None
         return {key: place for key, place in found.items() if _differs(key, place, kind, masked)}
 
@@ -157,14 +177,25 @@ def _digit(event: Event, text: bytes) -> Place | None:
     return text.index(digits[0], found[0].start(1)), digits[0][0]
 
 
-def _found(masked: bytes) -> dict[str, Place]:
+def _kind(event: Event) -> int:
+    if event.ph == "X":
+        return kind_of(event.cat)
+    return MEMORY if is_memory(event) else ARROW
+
+
+def _begins(event: Event) -> bool:
+    """Whether an arrow starts here, or an allocation failed."""
+    return event.ph == "s" or (is_memory(event) and event.name == OUT_OF_MEMORY)
+
+
+def _found(masked: bytes, kind: int) -> dict[str, Place]:
     """(end, length) of what looks like a name and like numbers of plain keys."""
     found: dict[str, Place] = {}
     for match in _NAME.finditer(masked):
         found["name"] = match.end(1), len(match[1])
-    for match in _NUMBER.finditer(masked):
+    for match in (_MEMORY_NUMBER if kind == MEMORY else _NUMBER).finditer(masked):
         key = match[1].decode()
-        if not match[2] or key == "tid":
+        if not match[2] or key in ("tid", "Bytes"):
             found[key] = match.end(3), len(match[3])
         if match[4]:
             found[key + "."] = match.end(4), len(match[4])
@@ -191,7 +222,7 @@ def _says(event: Event, kind: int, found: dict[str, Place], text: bytes) -> bool
     same = wanted == {key: int(number(key) or -1) for key in wanted}
     if "ts" not in found or not texts or not same:
         return False
-    if kind == ARROW:
+    if kind in (ARROW, MEMORY):
         return True
     args = event.args or Args()
     nothing_else = (args.wait_stream, args.wait_corr, args.collective) == (-1, -1, "")
@@ -202,6 +233,14 @@ def _whole_numbers(event: Event, kind: int) -> dict[str, int | str]:
     if kind == ARROW:
         return {"pid": event.pid, "tid": event.tid, "id": event.id}
     args = event.args or Args()
+    if kind == MEMORY:
+        return {
+            "Total Allocated": args.allocated,
+            "Total Reserved": args.reserved,
+            "Bytes": args.size,
+            "Device Id": args.memory_device,
+            "Device Type": args.memory_kind,
+        }
     return {
         "pid": event.pid,
         "tid": event.tid,
@@ -218,4 +257,6 @@ def _differs(key: str, place: Place, kind: int, masked: bytes) -> bool:
         return b"1" in masked[place[0] - place[1] : place[0]]
     if kind == ARROW:
         return key in ("ts", "ts.", "pid", "tid", "id")
+    if kind == MEMORY:
+        return True
     return key != "id" and (key not in _ATTRIBUTES or has_argument(kind, _ATTRIBUTES[key]))

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from perfkit.model.trace import EVENT_COLUMNS, Damage, Trace
+from perfkit.model.trace import EVENT_COLUMNS, Allocations, Damage, Trace
 from perfkit.trace import document as text_of_document
 from perfkit.trace import open_trace, source
 from tests.trace.conftest import Read, names
-from tests.trace.kineto_text import Bare, document, flow, host, kernel, many
+from tests.trace.kineto_text import Bare, allocation, document, flow, host, kernel, many
 
 META = {
     "baseTimeNanoseconds": 1_767_225_600_000_000_000,
@@ -25,6 +26,7 @@ ROWS = [
     *many(60),
     host('quote " and \\ and \N{SNOWMAN}', 900_000),
     kernel("last", 990_000, 500, args={"bytes": 12}),
+    *(allocation(i * 1000, 512 * (5 - i), 4096 * i, 1 << 21) for i in range(12)),
 ]
 
 
@@ -34,6 +36,9 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(text_of_document, "BLOCK_BYTES", 2000)
     monkeypatch.setattr(text_of_document, "_LAST_BYTES", 500)
     monkeypatch.setattr(source, "CHUNK_BYTES", 700)
+
+
+ALLOCATION_COLUMNS = [field.name for field in fields(Allocations)]
 
 
 def assert_same(one: Trace, other: Trace) -> None:
@@ -47,6 +52,9 @@ def assert_same(one: Trace, other: Trace) -> None:
         for column in ("id", "ts", "row", "in_elements"):
             mine, theirs = (getattr(getattr(t, part), column, None) for t in (one, other))
             np.testing.assert_array_equal(mine, theirs, column)
+    for column in ALLOCATION_COLUMNS:
+        mine, theirs = (getattr(t.allocations, column) for t in (one, other))
+        np.testing.assert_array_equal(mine, theirs, column)
     assert (one.info.base_ns, one.info.rank) == (other.info.base_ns, other.info.rank)
     assert one.info.devices == other.info.devices
 

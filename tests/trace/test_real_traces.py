@@ -26,13 +26,14 @@ def elements(path: str) -> list[dict[str, Any]]:
     return found
 
 
+ALLOCATIONS = {"size": "Bytes", "allocated": "Total Allocated", "reserved": "Total Reserved",
+               "device": "Device Id", "device_type": "Device Type"}  # fmt: skip
+
+
 @pytest.mark.parametrize("path", kineto_files())
 def test_every_event_with_its_exact_times(path: str) -> None:
-    rows = [
-        (i, e)
-        for i, e in enumerate(elements(path))
-        if e.get("ph") == "X" and e.get("cat") != "Trace"
-    ]
+    listed = elements(path)
+    rows = [(i, e) for i, e in enumerate(listed) if e.get("ph") == "X" and e.get("cat") != "Trace"]
     trace = open_trace(PUBLIC / path)
     damage = trace.info.damage
     assert (damage.truncated, damage.unreadable_events, damage.repaired_events) == (False, 0, 0)
@@ -43,6 +44,10 @@ def test_every_event_with_its_exact_times(path: str) -> None:
     assert [i for i, _ in kept] == trace.row[order].tolist()
     assert trace.ts[order].tolist() == [int(Decimal(e["ts"]) * 1000) for _, e in kept]
     assert [trace.names[n] for n in trace.name[order]] == [e["name"] for _, e in kept]
+    told = [e for e in listed if e.get("name") == "[memory]"]
+    assert trace.allocations.ts.tolist() == [int(Decimal(e["ts"]) * 1000) for e in told]
+    for column, key in ALLOCATIONS.items():
+        assert getattr(trace.allocations, column).tolist() == [e["args"].get(key, -1) for e in told]
     clipped = trace.dur[order] != np.array([int(Decimal(e["dur"]) * 1000) for _, e in kept])
     assert int(clipped.sum()) == damage.clipped_gpu_events + damage.negative_durations
 

@@ -15,7 +15,7 @@ from perfkit.trace.columns import BlockColumns, columns_of
 from perfkit.trace.digits import numbers, words_of
 from perfkit.trace.events import Event, decode_events, read_block
 from perfkit.trace.join import join, total_damage
-from tests.trace.kineto_text import Bare, event, flow, host, kernel, label, many
+from tests.trace.kineto_text import Bare, allocation, event, flow, host, kernel, label, many
 from tests.trace.test_layouts import assert_same
 
 CALL = {"cat": "cuda_runtime", "tid": Bare("-1234567")}
@@ -39,6 +39,7 @@ def rows(start: int = 0) -> list[str]:
         host(f"ProfilerStep#{start}", start * 10_000, 90, cat="user_annotation"),
         kernel("Memset", start * 10_000, cat="gpu_memset", args={"bytes": 40, "graph id": start}),
         flow("s", "ac2g", start, start * 10_000),
+        allocation(start * 10_000 + 50, start * 3 - 2 * start * (start % 20), start * 7, start * 9),
         flow("f", "fwdbwd", start + 8, start * 10_000),
     ]
 
@@ -137,6 +138,16 @@ ODDITIES: dict[str, Any] = {
     "streams as text": lambda i: kernel("k", i * 1000, args={"stream": str(i % 3), "device": "1"}),
     "categories with digits": lambda i: host(cat=f"privateuse{i % 3}_runtime"),
     "categories with more digits": lambda i: host(cat=f"a{i % 3}b{i % 2}"),
+    "frees": lambda i: allocation(i * 1000, -1024 - i, i * 512, i * 2048),
+    "the host's memory": lambda i: allocation(i, i, i, 0, args={"Device Id": -1, "Device Type": 0}),
+    "memory without totals": lambda i: allocation(
+        i, i, i, i, args={"Total Allocated": None, "Total Reserved": None}
+    ),
+    "no memory": lambda i: allocation(i, i << 20, i << 30, i << 31, name="[OutOfMemory]"),
+    "memory as text": lambda i: allocation(i, str(i), str(i), i),
+    "memory as fractions": lambda i: allocation(i, Bare(f"{i}.0"), i, i),
+    "memory twice": lambda i: allocation(i, Bare(f'{i}, "Bytes": {i + 1}'), i, i),
+    "memory that is long": lambda i: allocation(i, Bare(f"56294995{i:06d}421312"), i, i),
     "arrows with other digits": lambda i: flow("s", f"ac{i % 4}g", i),
     "arrows with names": lambda i: flow("f", "fwdbwd", f"0x{i}"),
     "arrows without ids": lambda i: flow("t", "fwdbwd", None, i * 1000),
