@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
+from perfkit.analyzers.allocation_facts import allocated_memory
 from perfkit.analyzers.breakdown import StepTimes
 from perfkit.analyzers.communication_facts import communication_facts
 from perfkit.analyzers.compute_facts import compute_facts
@@ -114,6 +115,7 @@ def _tables(facts: Facts, own_peaks: Peaks, replayed: Future[_Replayed]) -> Diag
         findings=[],
         timeline=timeline_of_step(facts),
         python_gaps=python_gaps(facts),
+        memory=allocated_memory(facts),
         inference=inference_facts(facts, software, kernels, matrix),
         compute=matrix,
         waste=waste_facts(facts, software),

@@ -17,7 +17,11 @@ _MOST_FOR_SLOPE = 200
 
 def memory(records: Records) -> MemoryFacts | None:
     """Peaks, retries and growth of the caching allocator; None where it was not watched."""
-    steps = sorted(records.of(MemoryStep), key=lambda one: one.step)
+    return memory_of(sorted(records.of(MemoryStep), key=lambda one: one.step))
+
+
+def memory_of(steps: list[MemoryStep]) -> MemoryFacts | None:
+    """The same from what is known after each step; None without a step."""
     if not steps:
         return None
     creep = _creep(steps)

@@ -19,6 +19,7 @@ from perfkit.model.capture import FileSystem, StepTimes
 from perfkit.model.diagnosis import Diagnosis
 from perfkit.model.run_facts import (
     FileSystemFacts,
+    MemoryFacts,
     RunFacts,
     RunSteps,
     RunWindow,
@@ -63,10 +64,17 @@ def with_run(diagnosis: Diagnosis, capture: Capture) -> Diagnosis:
         source=msgspec.structs.replace(diagnosis.source, format="capture"),
         fidelity=msgspec.structs.replace(diagnosis.fidelity, notes=notes),
         run=run,
-        memory=memory(capture.records) or diagnosis.memory,
+        memory=_memory(diagnosis.memory, memory(capture.records)),
         setup=setup(capture.facts, capture.records),
         clocks=clocks(capture.trace, capture.records, diagnosis.device.index),
     )
+
+
+def _memory(traced: MemoryFacts | None, watched: MemoryFacts | None) -> MemoryFacts | None:
+    """What was watched over the run, with the failure that only the trace tells of."""
+    if watched is None or traced is None:
+        return watched or traced
+    return msgspec.structs.replace(watched, failed=traced.failed)
 
 
 def _hidden_wait(steps: RunSteps | None) -> list[str]:

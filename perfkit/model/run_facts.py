@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from perfkit.model.memory_facts import FailedAllocation
 from perfkit.model.worker_facts import WorkerFacts
 
 Bound = Literal["cpu", "io", "waiting", "collate", "worker start-up", "cold cache"]
@@ -175,7 +176,9 @@ class GpuFacts(_Noun, frozen=True, kw_only=True):
 
 
 class MemoryFacts(_Noun, frozen=True, kw_only=True):
-    """The caching allocator over the run; `creep_bytes_per_step` is a robust slope.
+    """The caching allocator over the run, or over the recording where no run was watched.
+
+    `creep_bytes_per_step` is a robust slope.
 
     The first steps, which fill the cache, do not count: `steady_retries` are the retries after
     them, and `grown_bytes` is what the slope adds up to over the `grown_steps` after them, 0 where
@@ -193,6 +196,8 @@ class MemoryFacts(_Noun, frozen=True, kw_only=True):
     grown_bytes: int | None = None
     grown_steps: int | None = None
     peak_by_phase_bytes: dict[str, int] = {}
+    failed: FailedAllocation | None = None
+    """Where the recording tells of allocations."""
 
 
 class HostFacts(_Noun, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ memory-fragmentation, then memory-near-limit, then allocator-churn.
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 from perfkit.model.diagnosis import Diagnosis, Evidence
 from perfkit.model.run_facts import MemoryFacts
@@ -24,10 +25,46 @@ _NEW_NAME = (2, 9)  # torch: PYTORCH_CUDA_ALLOC_CONF became PYTORCH_ALLOC_CONF
 _SETTINGS = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_HIP_ALLOC_CONF")
 
 
+Reason = Literal["too large", "in pieces", "held by others", "full"]
+
+
 def ran_out(diagnosis: Diagnosis) -> bool:
-    """Whether the run ended because device memory did."""
-    run = diagnosis.run
-    return run is not None and run.ended == "exception" and run.error == _ERROR
+    """Whether the run ended because device memory did; without records, as its trace shows it."""
+    run, failed = diagnosis.run, diagnosis.memory.failed if diagnosis.memory else None
+    if run is None:
+        return failed is not None and not failed.went_on
+    return run.ended == "exception" and run.error == _ERROR
+
+
+def why_failed(diagnosis: Diagnosis) -> Reason | None:
+    """What the last failed allocation says of the memory; None where none is known."""
+    failed, there = diagnosis.memory.failed if diagnosis.memory else None, available(diagnosis)
+    if failed is None:
+        return None
+    if there and failed.asked_bytes > there:
+        return "too large"
+    if failed.asked_bytes <= failed.reserved_bytes - failed.allocated_bytes:
+        return "in pieces"
+    wanted = failed.reserved_bytes + failed.asked_bytes
+    return "held by others" if there and wanted < FULL_SHARE * there else "full"
+
+
+def failure(diagnosis: Diagnosis) -> list[Evidence]:
+    """What was asked for when it failed, and what there was."""
+    failed, there = diagnosis.memory.failed if diagnosis.memory else None, available(diagnosis)
+    if failed is None:
+        return []
+    unused = failed.reserved_bytes - failed.allocated_bytes
+    rest = f", {size(max(there - failed.reserved_bytes, 0))} not reserved" if there else ""
+    said = (
+        f"{size(failed.asked_bytes)} were asked for when {size(failed.allocated_bytes)} were "
+        f"allocated, {size(unused)} reserved but not in use{rest}"
+    )
+    times = f"{count(failed.count)} allocations failed in the recording"
+    return [
+        fact(said, failed.asked_bytes, "bytes"),
+        *([fact(times, failed.count, "1/recording")] if failed.count > 1 else []),
+    ]
 
 
 def leaks(memory: MemoryFacts) -> bool:

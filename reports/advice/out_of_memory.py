@@ -1,21 +1,23 @@
 """The run ended because the GPU's memory did.
 
 What it detects
-    A recorded run that OutOfMemoryError ended, and what its allocator had come to by then: memory
-    that had grown all the while, blocks too scattered to serve a large request, or simply more
-    than the GPU holds, with the phase that needed most.
+    A run that OutOfMemoryError ended, or a trace with an [OutOfMemory] event (profile_memory=True)
+    after which nothing was allocated, and what the allocator had come to by then: memory that had
+    grown all the while, a request larger than the GPU, one no larger than what lay reserved in
+    pieces, memory that others hold, or simply more than the GPU has.
 
 Why it costs
     All work since the last checkpoint is lost, on every rank of the job.
 
 What to do
     Follow what the numbers show. Growth is a leak: find what keeps tensors. Scattered blocks:
-    let segments expand. Else need less: a smaller micro-batch with gradient accumulation,
-    activation checkpointing, bfloat16, a sharded optimizer (FSDP, ZeRO).
+    let segments expand. One huge request: compute it in parts. Else need less: a smaller
+    micro-batch with gradient accumulation, activation checkpointing, a sharded optimizer.
 
 When not to
     If the script catches the error to try another batch size, the run goes on and this is silent.
-    Where another process holds memory of the same GPU, end that one first.
+    Where another process holds memory of the same GPU, end that one first. What is reserved and
+    not in use need not be one block, and a part of the GPU's memory is the driver's.
 
 References
     https://docs.pytorch.org/docs/stable/notes/cuda.html (memory management)
@@ -30,37 +32,35 @@ import math
 from perfkit.model.diagnosis import Diagnosis, Remedy
 from perfkit.reports.advice._memory import (
     expands,
+    failure,
     is_fragmented,
     leaks,
     peaks,
     ran_out,
     retries,
     snippet,
+    why_failed,
 )
+from perfkit.reports.advice._memory_remedies import held_by_others, need_less, too_large
 from perfkit.reports.format import plural, size
 from perfkit.reports.rule import Advice, Limits, fact
 
 LIMITS = Limits(warning_share=math.inf, critical_share=math.inf)  # no time measures it
-_CHECKPOINTING = (
-    "from torch.utils.checkpoint import checkpoint\n"
-    "x = checkpoint(block, x, use_reentrant=False)  # one more forward of the block, less memory"
-)
 
 
 def check(diagnosis: Diagnosis) -> Advice | None:
     """The end of a run, explained by the allocator's last numbers."""
-    memory = diagnosis.memory
+    memory, run = diagnosis.memory, diagnosis.run
     if not ran_out(diagnosis):
         return None
-    steps = diagnosis.run.steps.total if diagnosis.run and diagnosis.run.steps else None
-    after = f" after {plural(steps, 'step')}" if steps else ""
     return Advice(
-        title=f"The run ended out of GPU memory{after}",
+        title=_title(diagnosis),
         cause="memory",
         cost_us=0.0,
         limits=LIMITS,
         evidence=[
-            fact(f"the run ended by {diagnosis.run.error if diagnosis.run else None}"),
+            *([fact(f"the run ended by {run.error}")] if run else []),
+            *failure(diagnosis),
             *peaks(diagnosis),
             *(retries(memory) if memory else []),
         ],
@@ -70,8 +70,18 @@ def check(diagnosis: Diagnosis) -> Advice | None:
     )
 
 
+def _title(diagnosis: Diagnosis) -> str:
+    memory, run = diagnosis.memory, diagnosis.run
+    failed = memory.failed if memory else None
+    asked = f": there was no room for {size(failed.asked_bytes)} more" if failed else ""
+    if run is None:
+        return f"The recording ends out of GPU memory{asked}"
+    after = f" after {plural(run.steps.total, 'step')}" if run.steps and run.steps.total else ""
+    return f"The run ended out of GPU memory{after}{asked}"
+
+
 def _remedy(diagnosis: Diagnosis) -> Remedy:
-    memory = diagnosis.memory
+    memory, why = diagnosis.memory, why_failed(diagnosis)
     if memory is not None and leaks(memory):
         grown = size(memory.grown_bytes)
         return Remedy(
@@ -83,7 +93,9 @@ def _remedy(diagnosis: Diagnosis) -> Remedy:
             snippet="running += loss.detach()  # not: running += loss",
             applies_to="PyTorch",
         )
-    if is_fragmented(diagnosis) and not expands(diagnosis):
+    if why in ("too large", "held by others"):
+        return too_large() if why == "too large" else held_by_others()
+    if (why == "in pieces" or is_fragmented(diagnosis)) and not expands(diagnosis):
         return Remedy(
             text=(
                 "All that was needed at once would have fit, in scattered blocks it did not: let "
@@ -92,25 +104,4 @@ def _remedy(diagnosis: Diagnosis) -> Remedy:
             snippet=snippet(diagnosis),
             applies_to="PyTorch",
         )
-    return _need_less(diagnosis)
-
-
-def _need_less(diagnosis: Diagnosis) -> Remedy:
-    phases = diagnosis.memory.peak_by_phase_bytes if diagnosis.memory else {}
-    if phases and max(phases, key=lambda phase: phases[phase]) == "optimizer":
-        return Remedy(
-            text=(
-                "Most is needed in the optimizer's step: shard its state over the ranks (FSDP, "
-                "ZeRO), or use fused=True, which needs no temporary copies as foreach does."
-            ),
-            snippet="optimizer = torch.optim.AdamW(model.parameters(), fused=True)",
-            applies_to="PyTorch",
-        )
-    return Remedy(
-        text=(
-            "Halve the micro-batch and accumulate gradients over two, checkpoint activations of "
-            "the large blocks, or shard the model (FSDP); bfloat16 halves activations."
-        ),
-        snippet=_CHECKPOINTING,
-        applies_to="PyTorch",
-    )
+    return need_less(diagnosis)
