@@ -43,6 +43,7 @@ _SOFTMAX = re.compile(r"^aten::_softmax$")
 _SOFTMAX_BACKWARD = re.compile(r"^aten::_softmax_backward_data$")
 _LEAF = re.compile(r"^aten::(bmm|baddbmm|_softmax|mm|addmm|convolution)$")
 _UPDATE = re.compile(r"^aten::(?:_foreach_)?(mul|add|addcmul|addcdiv|lerp|sqrt|div)_?$")
+_SHORTEST_NS = 5_000  # what moves in less time stays in the cache: 10 MB at 2 TB/s
 _MATH = re.compile(r"^aten::_scaled_dot_product_attention_math")
 
 
@@ -51,14 +52,15 @@ def waste_facts(facts: Facts, framework: Framework) -> WasteFacts | None:
     found = _Waste(facts)
     if not len(facts.work) or not len(found.host):
         return None
+    attention, of_attention = _attention(found)
     return WasteFacts(
         layout=found.of(found.kernels(lambda name: bool(_LAYOUT.search(name)))),
         zeroing=found.of(launched_inside(facts, found.rows(_ZERO_GRAD))),
         recompute=found.of(_recomputed(found)),
-        chains=_chained(found),
+        chains=_chained(found, of_attention),
         inference_norm=_folded_norms(found) if framework.inference else None,
         optimizer=_optimizer(found),
-        attention=_attention(found),
+        attention=attention,
     )
 
 
@@ -122,19 +124,20 @@ def _recomputed(found: _Waste) -> Bools:
     return np.asarray(launched & ~facts.work.is_copy & ~facts.work.is_communication)
 
 
-def _chained(found: _Waste) -> Avoidable | None:
+def _chained(found: _Waste, of_attention: Bools) -> Avoidable | None:
     """Element-wise kernels whose stream's operation before them is one, too.
 
-    Joined, two kernels no longer write what is between them and read it again. The first has read
+    Joined, two of them no longer write what is between them and read it again. The first has read
     as much as it writes there, the second writes as much as it reads there, so that is at most the
-    time of the shorter one. What the optimizer launches is left to what is told of it.
+    time of the shorter one. Kernels too short to reach the memory cost launches, not traffic; those
+    of the optimizer and of attention are told of elsewhere.
     """
     facts, trace = found.facts, found.facts.trace
     rows = facts.work.rows
     is_simple = found.kernels(
         lambda name: kind_of(name) is KernelKind.ELEMENTWISE and not name.startswith("triton_")
     )
-    is_simple &= ~launched_inside(facts, found.rows(_OF_OPTIMIZER))
+    is_simple &= ~launched_inside(facts, found.rows(_OF_OPTIMIZER)) & ~of_attention
     order = np.lexsort((facts.work.start, trace.lane[rows]))
     first, second = order[:-1], order[1:]
     is_pair = (
@@ -142,6 +145,7 @@ def _chained(found: _Waste) -> Avoidable | None:
     )
     is_pair &= found.counted[second]
     shorter = np.minimum(trace.dur[rows[first]], trace.dur[rows[second]])[is_pair]
+    shorter = shorter[shorter >= _SHORTEST_NS]
     if not len(shorter):
         return None
     return Avoidable(
@@ -199,8 +203,11 @@ def _form(found: _Waste, mine: Bools) -> OptimizerForm:
     return "foreach" if foreach > 0.5 * found.us(mine) else "for-loop"
 
 
-def _attention(found: _Waste) -> AttentionFacts | None:
-    """A softmax whose neighbours among products are batched ones, on both sides."""
+def _attention(found: _Waste) -> tuple[AttentionFacts | None, Bools]:
+    """A softmax whose neighbours among products are batched ones, on both sides.
+
+    With it which operations stand between the products; shape (operations,).
+    """
     facts, trace = found.facts, found.facts.trace
     leaves = found.rows(_LEAF)
     leaves = leaves[np.lexsort((trace.ts[leaves], trace.lane[leaves]))]
@@ -210,7 +217,7 @@ def _attention(found: _Waste) -> AttentionFacts | None:
         is_product[:-2] & is_softmax[1:-1] & is_product[2:] & (lane[:-2] == lane[2:])
     )
     if not len(middle):
-        return None
+        return None, np.zeros(len(facts.work), dtype=np.bool_)
     before, after = leaves[middle - 1], leaves[middle + 1]
     order = np.argsort(trace.ts[before], kind="stable")
     gap = Spans(trace.lane[before], trace.ts[before] + trace.dur[before], trace.ts[after])
@@ -220,9 +227,10 @@ def _attention(found: _Waste) -> AttentionFacts | None:
     between = kernels & ((gap.launching(facts) >= 0) | backward)
     products = kernels & launched_inside(facts, np.sort(np.concatenate((before, after))))
     count = float(facts.in_counted(trace.ts[before]).sum()) / facts.mean_over
-    return AttentionFacts(
+    made = AttentionFacts(
         count_per_step=count,
         product_us=found.us(products),
         between_us=found.us(between),
         in_sdpa=bool(len(found.rows(_MATH))),
     )
+    return made, np.asarray(between)

@@ -40,7 +40,7 @@ class Label:
 
 
 def labels(source: str) -> dict[str, Label]:
-    """By the name of the case: of "simulated", "recorded", "public" or "storage"."""
+    """By the name of the case: of one of the files, such as "public"."""
     return {name: _label(table) for name, table in tables(source).items()}
 
 

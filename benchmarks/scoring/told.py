@@ -1,4 +1,7 @@
-"""What rules say of runs whose label is known: recorded, public, and storage as tools print it."""
+"""What rules say of runs whose label is known.
+
+They are simulated, recorded and public ones, storage as tools print it, and programs of kernels.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from benchmarks.scoring.said import Said, said_of
 from perfkit.errors import PerfkitError
 from perfkit.reports.advice import advise
 from sample_traces.simulator import inject, write
+from tests.advice.step_programs import write as write_program
 from tests.advice.storage_facts import diagnosis_of
 
 
@@ -86,3 +90,13 @@ def storage() -> list[Told]:
         Told("storage", name, known[name], said_of(advise(diagnosis_of(table)).findings))
         for name, table in tables("storage").items()
     ]
+
+
+def compute() -> list[Told]:
+    """Every labelled program whose kernels do work that has a cheaper form, or have that form."""
+    known = labels("compute")
+    with tempfile.TemporaryDirectory() as folder:
+        return [
+            _told("compute", name, write_program(table, Path(folder)), known[name])
+            for name, table in tables("compute").items()
+        ]

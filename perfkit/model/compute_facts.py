@@ -131,8 +131,8 @@ class WasteFacts(_Noun, frozen=True, kw_only=True):
     recompute: Avoidable | None = None
     """Kernels of forward operators that ran again inside of the backward pass."""
     chains: Avoidable | None = None
-    """Element-wise kernels that follow another one on their stream; of each two, the shorter one's
-    time, which is the most that joining them saves."""
+    """Element-wise kernels that follow another one on their stream, both of some length; of each
+    two, the shorter one's time, which is the most that joining them saves."""
     inference_norm: Avoidable | None = None
     """Batch normalization behind a convolution, where nothing trains."""
     optimizer: OptimizerFacts | None = None

@@ -18,7 +18,8 @@ What to do
 When not to
     When shapes change each step, CUDA graphs record again and again. When a few long gaps make
     the cost, look at their places first: a single slow Python function is not mended by
-    compiling.
+    compiling. Where most of the time passes in the optimizer's step, the remedy is its fused form
+    alone, and what it returns at most is that time.
 
 References
     https://docs.pytorch.org/docs/stable/generated/torch.compile.html
@@ -31,8 +32,10 @@ References
 from __future__ import annotations
 
 from perfkit.model.cause import Cause
+from perfkit.model.compute_facts import OptimizerFacts
 from perfkit.model.diagnosis import Diagnosis, Evidence, Framework, Place, Remedy
 from perfkit.reports.advice._memory import room
+from perfkit.reports.advice._optimizer import fewer_launches, holds_the_gpu_up, launches_fact
 from perfkit.reports.advice._serving import launch_remedy, replays_graphs, serves
 from perfkit.reports.format import count, share, time_us
 from perfkit.reports.rule import (
@@ -57,6 +60,7 @@ def check(diagnosis: Diagnosis) -> Advice | None:
         return None
     cost = idle_us(diagnosis, *HOST)
     places, work = places_of(diagnosis, *HOST), _host_work(diagnosis)
+    optimizer = None if work else holds_the_gpu_up(diagnosis, cost)
     return Advice(
         title=f"The GPU idles {of_step(diagnosis, cost)} because the host launches too slowly",
         cause=max(HOST, key=lambda cause: diagnosis.idle_us.get(cause.value, 0.0)),
@@ -64,14 +68,22 @@ def check(diagnosis: Diagnosis) -> Advice | None:
         limits=LIMITS,
         evidence=[
             *_split(diagnosis),
+            *([launches_fact(optimizer)] if optimizer else []),
             *_kernels(diagnosis),
             *room(diagnosis),
             *place_facts(places),
         ],
-        remedy=work or _by_framework(diagnosis),
+        remedy=work or _remedy(diagnosis, optimizer),
         places=places,
-        fix=None if work else "cuda-graphs",
+        bound_us=min(optimizer.idle_us, cost) if optimizer else None,
+        fix=None if work or optimizer else "cuda-graphs",
     )
+
+
+def _remedy(diagnosis: Diagnosis, optimizer: OptimizerFacts | None) -> Remedy:
+    if optimizer is None:
+        return _by_framework(diagnosis)
+    return fewer_launches(diagnosis.framework.optimizer or "", optimizer)
 
 
 def _split(diagnosis: Diagnosis) -> list[Evidence]:
@@ -92,8 +104,8 @@ def _kernels(diagnosis: Diagnosis) -> list[Evidence]:
 
 def _host_work(diagnosis: Diagnosis) -> Remedy | None:
     """What to do where the host is busy with something that cheaper launches leave as it is."""
-    long = next(iter(places_of(diagnosis, *HOST)), None)
-    if long is not None and _is_one_long_gap(long, idle_us(diagnosis, *HOST)):
+    long, cost = next(iter(places_of(diagnosis, *HOST)), None), idle_us(diagnosis, *HOST)
+    if long is not None and _is_one_long_gap(long, cost):
         return Remedy(
             text=(
                 f"Most of it is a few long waits in {long.name}, {time_us(_each_us(long))} each: "
@@ -103,7 +115,7 @@ def _host_work(diagnosis: Diagnosis) -> Remedy | None:
     if replays_graphs(diagnosis):
         return launch_remedy(diagnosis)
     python = diagnosis.idle_us.get(Cause.PYTHON.value, 0.0)
-    if python > 0.6 * idle_us(diagnosis, *HOST):
+    if python > 0.6 * cost and not holds_the_gpu_up(diagnosis, cost):
         return Remedy(
             text=(
                 "Most of it is Python between operators: profile it (py-spy, with_stack=True) and "

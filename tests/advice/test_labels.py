@@ -17,11 +17,12 @@ from perfkit.reports.advice import codes
 from sample_traces.simulator import INJECTIONS
 from tests.traces import kineto_files, needs_public
 
-SOURCES = ("simulated", "recorded", "public", "storage")
+SOURCES = ("simulated", "recorded", "public", "storage", "compute")
 STORAGE_KEYS = {
     "mountinfo", "getstripe", "llite", "mountstats", "files", "loader", "ranks",
     "idle_us", "more",
 }  # fmt: skip
+MORE_KEYS = {"storage": STORAGE_KEYS, "compute": {"step", "device", "host_us"}}
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -31,8 +32,7 @@ def test_labels_name_rules_that_exist(source: str) -> None:
         assert not label.must & label.may, name
         assert label.top <= label.must | label.may, name
         assert not (label.healthy and label.must), name
-        more = STORAGE_KEYS if source == "storage" else set()
-        assert set(tables(source)[name]) <= KEYS | more, name
+        assert set(tables(source)[name]) <= KEYS | MORE_KEYS.get(source, set()), name
 
 
 def test_every_case_has_a_label() -> None:
@@ -68,8 +68,8 @@ def test_public_traces_get_what_they_must_and_nothing_false(public: list[Told]) 
     assert [one.name for one in public if one.refused != one.label.refused] == []
 
 
-@pytest.mark.parametrize("which", [told.recorded, told.storage])
-def test_recorded_runs_and_storage(which: Callable[[], list[Told]]) -> None:
+@pytest.mark.parametrize("which", [told.recorded, told.storage, told.compute])
+def test_recorded_runs_storage_and_programs(which: Callable[[], list[Told]]) -> None:
     found = which()
     assert [(one.name, one.missed) for one in found if one.missed] == []
     assert [(one.name, one.false) for one in found if one.false] == []
