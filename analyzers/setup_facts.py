@@ -18,6 +18,7 @@ def setup(facts: RankFile | None, records: Records) -> SetupFacts | None:
     return SetupFacts(
         torch=_text(known.get("torch")),
         threads=_whole(known.get("torch_threads")),
+        local_ranks=_local_ranks(known),
         cores=_whole(known.get("cores")),
         machine_cores=_whole(known.get("cpu_count")),
         cores_by_quota=_number(known.get("cores_by_quota")),
@@ -30,6 +31,13 @@ def setup(facts: RankFile | None, records: Records) -> SetupFacts | None:
         power_limit_default_w=_number(gpu.get("power_limit_default_w")),
         sm_clock_limit_mhz=_number(gpu.get("sm_clock_limit_mhz")),
     )
+
+
+def _local_ranks(known: dict[str, Any]) -> int | None:
+    """As torchrun says it, or Slurm where it was asked for the same number on each node."""
+    told = _table(known.get("variables")).get("LOCAL_WORLD_SIZE")
+    text = str(told or _table(known.get("slurm")).get("ntasks_per_node") or "")
+    return int(text) or None if text.isascii() and text.isdigit() else None
 
 
 def _gpu(known: dict[str, Any], records: Records) -> dict[str, Any]:

@@ -11,13 +11,15 @@ import msgspec
 class SetupFacts(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One rank's settings as its run had them.
 
-    `threads` are those of torch's operators; `variables` are environment variables by name. Nodes
+    `threads` are those of torch's operators; `local_ranks` how many ranks the launcher started on
+    this machine; `variables` are environment variables by name. Nodes
     are NUMA nodes by number: `gpu_node` the GPU is attached to, `core_nodes` those of the cores
     that the process may run on, `nodes` how many the machine has.
     """
 
     torch: str | None = None
     threads: int | None = None
+    local_ranks: int | None = None
     cores: int | None = None
     machine_cores: int | None = None
     cores_by_quota: float | None = None

@@ -3,7 +3,8 @@
 What it detects
     Time that the training thread spent in the scheduler's queue, as Linux counts it
     (/proc/self/schedstat), over the run. It stretches whatever the thread was doing: operators,
-    launches, Python, loading.
+    launches, Python, loading. Where the run's own settings start more threads than there are
+    cores (operator threads and loader workers, of all ranks that share them), it says so.
 
 Why it costs
     Other processes or threads hold the cores: another job on the node, more loader workers and
@@ -11,8 +12,8 @@ Why it costs
 
 What to do
     Ask for more cores (--cpus-per-task), keep loader workers plus operator threads within the
-    cores the job has (torch.set_num_threads, OMP_NUM_THREADS), bind ranks to cores of their own
-    on a shared node, and look for other processes.
+    cores the job has (torch.set_num_threads, OMP_NUM_THREADS: cores by ranks, less the workers),
+    bind ranks to cores of their own on a shared node, and look for other processes.
 
 When not to
     Where the training thread waits for the GPU most of the time, a delayed wake-up costs little:
@@ -20,6 +21,7 @@ When not to
 
 References
     https://docs.kernel.org/scheduler/sched-stats.html (run delay)
+    https://github.com/pytorch/pytorch/issues/22260 (cores by ranks; torchrun sets 1 thread instead)
     https://docs.pytorch.org/tutorials/recipes/recipes/tuning_guide (threads and binding);
     XProf calls 5 % of the step lost on the host's side moderate and 20 % high.
 """
@@ -29,6 +31,7 @@ from __future__ import annotations
 from perfkit.model.cause import Cause
 from perfkit.model.diagnosis import Diagnosis, Evidence, Remedy
 from perfkit.model.run_facts import HostFacts, LoaderFacts
+from perfkit.reports.advice._threads import fitting_threads, is_crowded, thread_facts
 from perfkit.reports.format import count, plural, share
 from perfkit.reports.rule import Advice, Limits, fact, idle_us, of_step, share_of_step
 
@@ -54,8 +57,8 @@ def check(diagnosis: Diagnosis) -> Advice | None:
         cause=_CAUSE,
         cost_us=cost,
         limits=_INFORM if crowd and _told_as_input(diagnosis) else LIMITS,
-        evidence=_facts(host, crowd),
-        remedy=_remedy(host, crowd),
+        evidence=[*_facts(host, crowd), *thread_facts(diagnosis)],
+        remedy=_fewer_threads(diagnosis) if is_crowded(diagnosis) else _remedy(host, crowd),
         places=[],
     )
 
@@ -90,6 +93,18 @@ def _facts(host: HostFacts, crowd: LoaderFacts | None) -> list[Evidence]:
         workers = plural(crowd.num_workers or 0, "worker")
         found.append(fact(f"{workers} of the loader compute on the same cores"))
     return found
+
+
+def _fewer_threads(diagnosis: Diagnosis) -> Remedy:
+    fitting = fitting_threads(diagnosis) or 1
+    return Remedy(
+        text=(
+            "The run itself starts more threads than it has cores: let an operator use no more "
+            f"than {plural(fitting, 'thread')} in each rank."
+        ),
+        snippet=f"export OMP_NUM_THREADS={fitting}   # or torch.set_num_threads({fitting})",
+        applies_to="PyTorch",
+    )
 
 
 def _remedy(host: HostFacts, crowd: LoaderFacts | None) -> Remedy:

@@ -44,6 +44,7 @@ from perfkit.reports.advice._loader import (
     wait_fact,
 )
 from perfkit.reports.advice._serving import serves
+from perfkit.reports.advice._threads import one_thread_hint
 from perfkit.reports.format import time_us
 from perfkit.reports.rule import (
     Advice,
@@ -105,7 +106,7 @@ def _remedy(diagnosis: Diagnosis, facts: LoaderFacts | None) -> Remedy:
     measured = loader_remedy(facts, diagnosis.device.kind == "gpu") if facts else None
     if measured is None:
         return _by_name(diagnosis.framework.data_loader)
-    hint = decoding_hint(diagnosis, facts)
+    hint = decoding_hint(diagnosis, facts) + (one_thread_hint(diagnosis, facts) if facts else "")
     return msgspec.structs.replace(measured, text=measured.text + hint)
 
 
