@@ -74,7 +74,7 @@ def _rules(asked: argparse.Namespace) -> None:
 
 def labelled() -> list[Told]:
     """What rules say of the labelled cases that are not simulated."""
-    return [*told.recorded(), *told.public(), *told.storage(), *told.compute()]
+    return [*told.recorded(), *told.public(), *told.storage(), *told.compute(), *told.host()]
 
 
 def _today() -> str:

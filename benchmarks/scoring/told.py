@@ -1,6 +1,7 @@
 """What rules say of runs whose label is known.
 
-They are simulated, recorded and public ones, storage as tools print it, and programs of kernels.
+They are simulated, recorded and public ones, storage as tools print it, programs of kernels, and
+runs with what their machine says.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from benchmarks.scoring.said import Said, said_of
 from perfkit.errors import PerfkitError
 from perfkit.reports.advice import advise
 from sample_traces.simulator import inject, write
+from tests.advice.host_runs import write as write_run
 from tests.advice.step_programs import write as write_program
 from tests.advice.storage_facts import diagnosis_of
 
@@ -99,4 +101,14 @@ def compute() -> list[Told]:
         return [
             _told("compute", name, write_program(table, Path(folder)), known[name])
             for name, table in tables("compute").items()
+        ]
+
+
+def host() -> list[Told]:
+    """Every labelled run by its clocks, faults, NUMA nodes and memory."""
+    known = labels("host")
+    with tempfile.TemporaryDirectory() as folder:
+        return [
+            _told("host", name, write_run(table, Path(folder) / name), known[name])
+            for name, table in tables("host").items()
         ]

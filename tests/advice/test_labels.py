@@ -17,12 +17,16 @@ from perfkit.reports.advice import codes
 from sample_traces.simulator import INJECTIONS
 from tests.traces import kineto_files, needs_public
 
-SOURCES = ("simulated", "recorded", "public", "storage", "compute")
+SOURCES = ("simulated", "recorded", "public", "storage", "compute", "host")
 STORAGE_KEYS = {
     "mountinfo", "getstripe", "llite", "mountstats", "files", "loader", "ranks",
     "idle_us", "more",
 }  # fmt: skip
-MORE_KEYS = {"storage": STORAGE_KEYS, "compute": {"step", "device", "host_us"}}
+HOST_KEYS = {
+    "samples", "slow", "slow_from", "xids", "ecc", "environment", "copy_us", "steps", "ended",
+    "error", "allocations", "grows_gb",
+}  # fmt: skip
+MORE_KEYS = {"storage": STORAGE_KEYS, "compute": {"step", "device", "host_us"}, "host": HOST_KEYS}
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -68,8 +72,8 @@ def test_public_traces_get_what_they_must_and_nothing_false(public: list[Told]) 
     assert [one.name for one in public if one.refused != one.label.refused] == []
 
 
-@pytest.mark.parametrize("which", [told.recorded, told.storage, told.compute])
-def test_recorded_runs_storage_and_programs(which: Callable[[], list[Told]]) -> None:
+@pytest.mark.parametrize("which", [told.recorded, told.storage, told.compute, told.host])
+def test_recorded_runs_storage_programs_and_machines(which: Callable[[], list[Told]]) -> None:
     found = which()
     assert [(one.name, one.missed) for one in found if one.missed] == []
     assert [(one.name, one.false) for one in found if one.false] == []
