@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from os import PathLike, fspath
 from typing import TYPE_CHECKING
 
+from perfkit.trace.garbage import collector_off
+
 if TYPE_CHECKING:
     from perfkit.analyzers.facts import Facts
     from perfkit.model.diagnosis import Audience, Diagnosis, WhatIf
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from perfkit.trace.source import Progress
 
 
+@collector_off()
 def analyze(
     path: str | PathLike[str],
     *,
@@ -61,6 +64,7 @@ def _asked(diagnosis: Diagnosis, facts: Facts, fixes: Sequence[str]) -> Diagnosi
     return msgspec.structs.replace(diagnosis, whatif=what_if(facts, fixes))
 
 
+@collector_off()
 def whatif(trace: Trace | str | PathLike[str], fixes: Sequence[str] = ()) -> WhatIf:
     """Predict what fixes return, each alone and all together, by replaying the trace with them.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from perfkit.cli.memory import keep_freed_memory
 from perfkit.cli.output import progress_bar, refuse_overwriting, write
 from perfkit.errors import PerfkitError
 
@@ -64,6 +65,7 @@ def analyze(
     _check_price(gpus, gpu_hour_price)
     _check_targets(path, html, json, markdown)
     settings = _settings(everything)
+    keep_freed_memory()
     with progress_bar() as progress:
         diagnosis = run(
             path, progress=progress, rules=rule or None, ignore=ignore, audience=audience,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import click
 
+from perfkit.cli.memory import keep_freed_memory
 from perfkit.cli.output import progress_bar, refuse_overwriting, write
 from perfkit.errors import PerfkitError
 
@@ -45,6 +46,7 @@ def _predict(
     from perfkit.reports.whatif import render
 
     refuse_overwriting(path, [json] if json else [])
+    keep_freed_memory()
     with progress_bar() as progress:
         diagnosis = analyze(path, progress=progress, rank=rank, window=window, fixes=fixes)
     if json is not None:

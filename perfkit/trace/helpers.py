@@ -16,11 +16,12 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from itertools import islice
 from typing import IO
 
 from perfkit.trace.columns import BlockColumns
+from perfkit.trace.garbage import collector_off
 from perfkit.trace.regular import forget, read_columns
 
 _ALONE_BLOCKS = 32  # below this much text a child's start costs more than it saves
@@ -38,8 +39,11 @@ _CHILD = "import sys; sys.path[:] = {path!r}; from perfkit.trace.helpers import 
 
 def map_blocks(texts: Iterator[bytes]) -> Iterator[BlockColumns]:
     """Columns of each block, in order."""
-    with _no_collection():
-        yield from _mapped(texts)
+    with collector_off():
+        try:
+            yield from _mapped(texts)
+        finally:
+            forget()
 
 
 def _mapped(texts: Iterator[bytes]) -> Iterator[BlockColumns]:
@@ -57,19 +61,6 @@ def _mapped(texts: Iterator[bytes]) -> Iterator[BlockColumns]:
             helper.stop()
     for number in sorted(results):
         yield results.pop(number)
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Without the garbage collector, which finds nothing here and takes half of the time."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        forget()
-        if was_on:
-            gc.enable()
 
 
 def _both(first: list[bytes], rest: Iterator[bytes]) -> Iterator[bytes]:
