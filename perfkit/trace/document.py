@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import islice
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
 from perfkit.errors import PerfkitError
 from perfkit.model.trace import Device, TraceInfo
 from perfkit.trace.events import EVENT_BOUNDARY, UNREADABLE, clean
+from perfkit.trace.stretch import Stretch
+
+if TYPE_CHECKING:
+    from perfkit.trace.source import ByteSource
 
 BLOCK_BYTES = 1 << 20  # larger ones leave the processor's cache, smaller ones cost more calls
 _LAST_BYTES = 64 << 10  # the end of the list is searched for here, so it stays small
@@ -26,24 +30,28 @@ _MOST_BRACES = 20_000
 _LONGEST_KEY = 1024
 
 
-def header_and_blocks(path: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The text up to the list of events, then blocks of whole events, the last with the tail.
+def header_and_blocks(source: ByteSource) -> tuple[bytes, Iterator[bytes | Stretch]]:
+    """The text up to the list of events, and blocks of whole events, the last with the tail.
 
     Raises PerfkitError when there is no list of events.
     """
-    stream = iter(chunks)
-    header, rest = _header(path, stream)
-    yield header
-    yield from _blocks(rest, stream)
+    stream = iter(source)
+    header, rest, start = _header(source.path, stream)
+    if not source.plain_size:
+        return header, _blocks(rest, stream)
+    stream.close()
+    return header, _stretches(source, start)
 
 
-def _header(path: str, stream: Iterator[bytes]) -> tuple[bytes, bytes]:
-    text = b""
+def _header(path: str, stream: Iterator[bytes]) -> tuple[bytes, bytes, int]:
+    """The text up to the list of events, what is read of the rest, and where that starts."""
+    text, taken = b"", 0
     for chunk in stream:
+        taken += len(chunk)
         text = text + chunk if text else chunk.lstrip(_BLANK)
         start = _list_start(text, len(text) - len(chunk) - _LONGEST_KEY)
         if start is not None:
-            return text[:start], text[start:]
+            return text[:start], text[start:], taken - len(text) + start
         if len(text) > _LARGEST_HEADER:
             break
     if not text:
@@ -60,6 +68,31 @@ def _list_start(text: bytes, searched: int) -> int | None:
         return 1
     found = _LIST_START.search(text, max(searched, 0))
     return found.end() if found else None
+
+
+def _stretches(source: ByteSource, start: int) -> Iterator[bytes | Stretch]:
+    """Blocks of a file of which any part can be read: of most only the end is, to find where."""
+    enough = BLOCK_BYTES
+    while start + enough < source.plain_size:
+        stop = _end_of_block(source.path, start, start + enough)
+        if stop > start:
+            yield Stretch(source.path, start, stop)
+            source.tell(stop)
+        enough = BLOCK_BYTES if stop > start else 2 * enough
+        start = stop
+    text = Stretch(source.path, start, source.plain_size).text()
+    yield from _cut(text, len(text) - _LAST_BYTES)
+    source.tell(source.plain_size)
+
+
+def _end_of_block(path: str, start: int, stop: int) -> int:
+    """Where the last event of this stretch ends; its start where no event does."""
+    for begin in (max(start, stop - 2 * _LAST_BYTES), start):
+        text = Stretch(path, begin, stop).text()
+        block, _ = _cut(text, len(text) - _LAST_BYTES)
+        if block:
+            return begin + len(block)
+    return start
 
 
 def _blocks(text: bytes, stream: Iterator[bytes]) -> Iterator[bytes]:

@@ -10,7 +10,6 @@ import gc
 import os
 import pickle
 import queue
-import struct
 import subprocess
 import sys
 import threading
@@ -23,6 +22,7 @@ from typing import IO
 from perfkit.trace.columns import BlockColumns
 from perfkit.trace.garbage import collector_off
 from perfkit.trace.regular import forget, read_columns
+from perfkit.trace.stretch import Stretch, text_of
 
 _ALONE_BLOCKS = 32  # below this much text a child's start costs more than it saves
 _MOST_HELPERS = 3
@@ -33,11 +33,10 @@ _ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(256 << 20),
 }
-_LENGTH = struct.Struct("<Q")
 _CHILD = "import sys; sys.path[:] = {path!r}; from perfkit.trace.helpers import serve; serve()"
 
 
-def map_blocks(texts: Iterator[bytes]) -> Iterator[BlockColumns]:
+def map_blocks(texts: Iterator[bytes | Stretch]) -> Iterator[BlockColumns]:
     """Columns of each block, in order."""
     with collector_off():
         try:
@@ -46,7 +45,7 @@ def map_blocks(texts: Iterator[bytes]) -> Iterator[BlockColumns]:
             forget()
 
 
-def _mapped(texts: Iterator[bytes]) -> Iterator[BlockColumns]:
+def _mapped(texts: Iterator[bytes | Stretch]) -> Iterator[BlockColumns]:
     first = list(islice(texts, _ALONE_BLOCKS))
     helpers = _start_helpers() if len(first) == _ALONE_BLOCKS else []
     results: dict[int, BlockColumns] = {}
@@ -63,13 +62,16 @@ def _mapped(texts: Iterator[bytes]) -> Iterator[BlockColumns]:
         yield results.pop(number)
 
 
-def _both(first: list[bytes], rest: Iterator[bytes]) -> Iterator[bytes]:
+def _both(
+    first: list[bytes | Stretch], rest: Iterator[bytes | Stretch]
+) -> Iterator[bytes | Stretch]:
     while first:
         yield first.pop(0)
     yield from rest
 
 
-def _work(text: bytes) -> BlockColumns:
+def _work(block: bytes | Stretch) -> BlockColumns:
+    text = text_of(block)
     columns = read_columns(text)
     if columns.rows == 0:
         columns.text = text
@@ -97,14 +99,14 @@ class _Helper:
             stderr=subprocess.DEVNULL,
             env=os.environ | _ENVIRONMENT,
         )
-        self._waiting: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self._sent: deque[tuple[int, bytes]] = deque()  # both threads change it
+        self._waiting: queue.SimpleQueue[bytes | Stretch | None] = queue.SimpleQueue()
+        self._sent: deque[tuple[int, bytes | Stretch]] = deque()  # both threads change it
         self._results: dict[int, BlockColumns] = {}
         self._threads = [threading.Thread(target=t, daemon=True) for t in (self._send, self._read)]
         for thread in self._threads:
             thread.start()
 
-    def offer(self, number: int, text: bytes) -> bool:
+    def offer(self, number: int, text: bytes | Stretch) -> bool:
         """Take the block unless enough are under way or the child is gone."""
         if len(self._sent) >= _IN_FLIGHT or self._process.poll() is not None:
             return False
@@ -141,27 +143,22 @@ class _Helper:
         assert self._process.stdout is not None
         # Whatever comes that is no result, such as what a sitecustomize prints, ends the work.
         with suppress(Exception), self._process.stdout as pipe:
-            while data := _read(pipe):
-                self._results[self._sent[0][0]] = pickle.loads(data)
+            while True:
+                columns = pickle.load(pipe)
+                if not isinstance(columns, BlockColumns):
+                    return
+                self._results[self._sent[0][0]] = columns
                 self._sent.popleft()
 
 
 def serve() -> None:
-    """A helper's life: blocks from standard input, pickled columns to standard output."""
+    """A helper's life: pickled blocks from standard input, their columns to standard output."""
     gc.disable()
-    while text := _read(sys.stdin.buffer):
-        _write(sys.stdout.buffer, pickle.dumps(_work(text), pickle.HIGHEST_PROTOCOL))
+    with suppress(EOFError):
+        while True:
+            _write(sys.stdout.buffer, _work(pickle.load(sys.stdin.buffer)))
 
 
-def _write(pipe: IO[bytes], data: bytes) -> None:
-    pipe.write(_LENGTH.pack(len(data)))
-    pipe.write(data)
+def _write(pipe: IO[bytes], value: object) -> None:
+    pickle.dump(value, pipe, pickle.HIGHEST_PROTOCOL)
     pipe.flush()
-
-
-def _read(pipe: IO[bytes]) -> bytes:
-    size = pipe.read(_LENGTH.size)
-    if len(size) < _LENGTH.size:
-        return b""
-    data = pipe.read(_LENGTH.unpack(size)[0])
-    return data if len(data) == _LENGTH.unpack(size)[0] else b""

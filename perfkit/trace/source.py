@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, cast
@@ -36,15 +36,26 @@ _SLICE_BYTES = 16
 class ByteSource:
     """The text of one trace file, in chunks.
 
-    After iteration `cut_short` says whether a gzip stream ended early or was corrupt.
+    After the first chunk `plain_size` is the size of a file of which any part can be read as it
+    is, 0 for others. After the last, `cut_short` says whether a gzip stream ended early or was
+    corrupt.
     """
 
     path: str
     progress: Progress | None = None
     cut_short: bool = False
+    plain_size: int = field(default=0, init=False)
     _corrupt: bool = field(default=False, init=False)
+    _size: int = field(default=0, init=False)
+    _told: int = field(default=0, init=False)
 
-    def __iter__(self) -> Iterator[bytes]:
+    def tell(self, done: int) -> None:
+        """Report progress, which never goes back."""
+        if self.progress is not None and done > self._told:
+            self._told = done
+            self.progress(done, self._size)
+
+    def __iter__(self) -> Generator[bytes, None, None]:
         """Yield chunks of a few MB; raises PerfkitError when the file cannot be read."""
         return _ahead(self._text())
 
@@ -54,15 +65,16 @@ class ByteSource:
             first = next(chunks, b"")
             rest = _chain(first, chunks)
             _refuse_other_formats(self.path, first)
-            yield from self._gunzip(rest) if first.startswith(_GZIP_MAGIC) else rest
+            is_gzip = first.startswith(_GZIP_MAGIC)
+            self.plain_size = 0 if is_gzip or "://" in self.path else self._size
+            yield from self._gunzip(rest) if is_gzip else rest
 
     def _chunks(self, file: IO[bytes]) -> Iterator[bytes]:
-        done, total = 0, _size(file)
+        done, self._size = 0, _size(file)
         while data := _read(file, self.path):
             done += len(data)
             yield data
-            if self.progress is not None:
-                self.progress(done, total)
+            self.tell(done)
 
     def _gunzip(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         made = 0
@@ -201,7 +213,7 @@ def _chain(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
     yield from rest
 
 
-def _ahead(chunks: Iterator[bytes]) -> Iterator[bytes]:
+def _ahead(chunks: Iterator[bytes]) -> Generator[bytes, None, None]:
     """Run `chunks` in a thread: reading and inflating release the interpreter lock."""
     ready: queue.Queue[bytes | BaseException | None] = queue.Queue(_CHUNKS_AHEAD)
     stop = threading.Event()

@@ -15,6 +15,7 @@ import pytest
 from perfkit.model.trace import Trace
 from perfkit.trace import columns, helpers, open_trace, source
 from perfkit.trace import document as text_of_document
+from perfkit.trace.stretch import Stretch
 from tests.trace.kineto_text import Bare, document, host, many
 from tests.trace.test_layouts import assert_same
 
@@ -58,12 +59,12 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[Started]:
 
 
 @pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+def here(monkeypatch: pytest.MonkeyPatch) -> list[bytes | Stretch]:
     """Blocks this process worked on, at a pace that leaves some for the helpers."""
-    texts: list[bytes] = []
+    texts: list[bytes | Stretch] = []
     work = helpers._work
 
-    def slowly(text: bytes) -> columns.BlockColumns:
+    def slowly(text: bytes | Stretch) -> columns.BlockColumns:
         texts.append(text)
         time.sleep(0.005)
         return work(text)
@@ -73,11 +74,11 @@ def here(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 
 
 def blocks_of(path: str) -> int:
-    return len(list(text_of_document.header_and_blocks(path, source.ByteSource(path)))) - 1
+    return len(list(text_of_document.header_and_blocks(source.ByteSource(path))[1]))
 
 
 def test_helpers_give_the_same(
-    alone: Trace, started: Started, here: list[bytes], path: str
+    alone: Trace, started: Started, here: list[bytes | Stretch], path: str
 ) -> None:
     shared = open_trace(path)
     assert_same(shared, alone)
@@ -99,7 +100,7 @@ def test_a_few_blocks_need_no_helper(
 def test_killed_helpers_cost_nothing(
     alone: Trace,
     started: Started,
-    here: list[bytes],
+    here: list[bytes | Stretch],
     monkeypatch: pytest.MonkeyPatch,
     path: str,
     after: int,
@@ -108,7 +109,7 @@ def test_killed_helpers_cost_nothing(
     offers: list[bool] = []
     killed: list[int] = []
 
-    def fatal(helper: helpers._Helper, number: int, text: bytes) -> bool:
+    def fatal(helper: helpers._Helper, number: int, text: bytes | Stretch) -> bool:
         taken = offer(helper, number, text)
         offers.append(taken)
         if len(offers) > after and taken:
