@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
@@ -82,11 +82,14 @@ class _Replayed(NamedTuple):
 
 def _of_trace(facts: Facts, own_peaks: Peaks) -> Diagnosis:
     with ThreadPoolExecutor(1) as beside:  # numpy mostly works without the interpreter's lock
-        return _tables(facts, own_peaks, beside.submit(_Replayed.of, facts))
+        return _tables(facts, own_peaks, beside)
 
 
-def _tables(facts: Facts, own_peaks: Peaks, replayed: Future[_Replayed]) -> Diagnosis:
-    """Everything; what is replayed is asked for last."""
+def _tables(facts: Facts, own_peaks: Peaks, beside: Executor) -> Diagnosis:
+    """Everything; half of it is made beside the rest, and asked for last."""
+    replayed = beside.submit(_Replayed.of, facts)
+    outlying = beside.submit(outliers, facts)
+    communication = beside.submit(communication_facts, facts)
     trace = facts.trace
     kernels, summary = kernel_tables(facts)
     breakdown, idle = _means(facts)
@@ -105,10 +108,8 @@ def _tables(facts: Facts, own_peaks: Peaks, replayed: Future[_Replayed]) -> Diag
         host_calls=host_calls(facts),
         copies=copies(facts),
         collectives=collectives(facts),
-        collective_facts=communication_facts(facts),
         framework=software,
         places=places(facts),
-        outliers=outliers(facts),
         step_rows=_step_rows(facts),
         ranks=_ranks(trace, breakdown, idle),
         blame=[],
@@ -120,6 +121,8 @@ def _tables(facts: Facts, own_peaks: Peaks, replayed: Future[_Replayed]) -> Diag
         compute=matrix,
         waste=waste_facts(facts, software),
         environment=_environment(trace),
+        collective_facts=communication.result(),
+        outliers=outlying.result(),
         fidelity=replayed.result().fidelity,
         saved_us=replayed.result().saved_us,
         whatif=replayed.result().whatif,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -13,9 +14,9 @@ from perfkit.analyzers.clock import clock_shift, shifted
 from perfkit.analyzers.cpu import cpu_step_times, unobserved_step_times
 from perfkit.analyzers.exclusion import with_exclusions
 from perfkit.analyzers.gpu import GpuWork, gpu_work
-from perfkit.analyzers.graph.binding import bound_by_launch
+from perfkit.analyzers.graph.binding import bindings, bound_by_launch
 from perfkit.analyzers.graph.build import Built, build
-from perfkit.analyzers.graph.gates import replay_fidelity
+from perfkit.analyzers.graph.gates import ReplayErrors, replay_errors, replay_fidelity
 from perfkit.analyzers.host import Host, host_events
 from perfkit.analyzers.idle import Pieces, idle_pieces, step_of
 from perfkit.analyzers.launches import Launches, launches
@@ -41,6 +42,7 @@ class Facts:
     pieces: Pieces
     built: Built
     """The dependency graph."""
+    errors: ReplayErrors
     clock_shift_ns: int
     """By how much the GPU's times in `trace` are later than in the file."""
 
@@ -107,16 +109,38 @@ def facts_of(trace: Trace) -> Facts:
     trace, work, calls, shift = _launched(trace)
     host = host_events(trace, work, calls)
     windows = steps(trace, work, calls)
-    built = build(trace, work, calls, host, windows)
-    if len(work):
-        pieces = idle_pieces(trace, work, calls, host, windows, bound_by_launch(built))
-        times = step_times(work, pieces, windows)
-    elif _lost_gpu_work(trace, calls):
-        times, pieces = unobserved_step_times(windows)
-    else:
-        times, pieces = cpu_step_times(host, windows)
+    with ThreadPoolExecutor(1) as beside:  # numpy mostly works without the interpreter's lock
+        graph = beside.submit(_Linked.of, trace, work, calls, host, windows)
+        errors = beside.submit(lambda: replay_errors(graph.result().built, graph.result().before))
+        if len(work):
+            pieces = idle_pieces(
+                trace, work, calls, host, windows, lambda: graph.result().by_launch
+            )
+            times = step_times(work, pieces, windows)
+        elif _lost_gpu_work(trace, calls):
+            times, pieces = unobserved_step_times(windows)
+        else:
+            times, pieces = cpu_step_times(host, windows)
     windows = with_exclusions(windows, times, trace, calls)
-    return Facts(trace, work, calls, host, windows, times, pieces, built, shift)
+    built = graph.result().built
+    return Facts(trace, work, calls, host, windows, times, pieces, built, errors.result(), shift)
+
+
+class _Linked(NamedTuple):
+    """A graph, the point each of its points waited for last, and what launches set the start of."""
+
+    built: Built
+    before: Int64s
+    by_launch: Bools
+
+    @classmethod
+    def of(
+        cls, trace: Trace, work: GpuWork, calls: Launches, host: Host, windows: Windows
+    ) -> _Linked:
+        """The graph of a trace."""
+        built = build(trace, work, calls, host, windows)
+        before, link = bindings(built.graph)
+        return cls(built, before, bound_by_launch(built, link))
 
 
 def _launched(trace: Trace) -> tuple[Trace, GpuWork, Launches, int]:

@@ -209,11 +209,12 @@ def _painted(parts: list[tuple[int, Intervals]]) -> Timeline:
     opens = np.concatenate([np.empty(0, np.int8)] + [
         np.repeat(np.array((1, -1), np.int8), len(i)) for _, i in parts
     ])  # fmt: skip
-    part = np.repeat(np.arange(len(parts)), [2 * len(i) for _, i in parts])
+    part = np.repeat(np.arange(len(parts), dtype=np.int8), [2 * len(i) for _, i in parts])
     order = np.argsort(times, kind="stable")
     times, opens, part = times[order], opens[order], part[order]
     cause = np.full(len(times), CODE[Cause.PYTHON], dtype=np.int8)
     for position, (code, _) in enumerate(parts):
-        cause[np.cumsum(np.where(part == position, opens, 0)) > 0] = code
+        is_open = np.cumsum(opens * (part == position), dtype=np.int8) > 0
+        cause[is_open] = code
     last = np.append(times[1:] != times[:-1], True) if len(times) else np.empty(0, np.bool_)
     return Timeline(times[last], cause[last])

@@ -8,7 +8,9 @@ queue already, the gap is the device's own. Time that follows from a blocking ca
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -17,7 +19,7 @@ from perfkit.analyzers.gpu import GpuWork
 from perfkit.analyzers.host import Host, Timeline, timeline
 from perfkit.analyzers.intervals import Intervals, distinct, spans, split
 from perfkit.analyzers.launches import Launches
-from perfkit.analyzers.rows import mask, present
+from perfkit.analyzers.rows import present
 from perfkit.analyzers.steps import Windows
 from perfkit.analyzers.unrecorded import unrecorded
 from perfkit.model.cause import CAUSES, CODE, Cause
@@ -51,8 +53,14 @@ class Pieces:
 
     def of(self, *causes: Cause) -> Pieces:
         """Those of these causes."""
-        wanted = mask(np.array([CODE[cause] for cause in causes]), len(CAUSES))
-        return self.take(wanted[self.cause])
+        rows = [self._by_cause[CODE[cause]] for cause in causes]
+        return self.take(rows[0] if len(rows) == 1 else np.sort(np.concatenate(rows)))
+
+    @cached_property
+    def _by_cause(self) -> list[Int64s]:
+        """Positions of the pieces of each code."""
+        order = np.argsort(self.cause, kind="stable")
+        return np.split(order, np.searchsorted(self.cause[order], np.arange(1, len(CAUSES))))
 
     def take(self, rows: Int64s | Bools) -> Pieces:
         """Some of the pieces."""
@@ -87,34 +95,45 @@ class _Gaps:
 
 
 def idle_pieces(
-    trace: Trace, work: GpuWork, calls: Launches, host: Host, windows: Windows, by_launch: Bools
+    trace: Trace,
+    work: GpuWork,
+    calls: Launches,
+    host: Host,
+    windows: Windows,
+    by_launch: Callable[[], Bools],
 ) -> Pieces:
     """All idle time inside the windows, each nanosecond with one Cause.
 
-    `by_launch` says of each operation whether its launch set its start (graph.binding).
+    `by_launch` tells of each operation whether its launch set its start (graph.binding); it is
+    asked last, so that a graph may be built meanwhile.
     """
-    gaps = _gaps(trace, work, calls, windows, by_launch)
-    threads = present(gaps.thread[gaps.has_launch])
+    idle, op = _idle(work, windows)
+    call = calls.call[op[op >= 0]]
+    threads = present(trace.lane[call[call >= 0]])
     lines = {thread: timeline(host, thread) for thread in threads}
     groups = chains(host, threads)
+    waits = [blockers(host, work, chain) for chain in groups]
+    gaps = _gaps(trace, calls, idle, op, by_launch())
     pieces = _sorted(_device_pieces(calls, gaps), *_host_pieces(gaps, lines, groups))
     pieces = _without_operators(pieces, trace)
     pieces = _unobserved(pieces, unrecorded(trace, work, calls, int(windows.end[-1])))
-    for chain in groups:
-        pieces = _charged(pieces, blockers(host, work, chain), chain, windows)
+    for chain, found in zip(groups, waits, strict=True):
+        pieces = _charged(pieces, found, chain, windows)
     return _inside(pieces.cut(windows.edges), windows)
 
 
-def _gaps(
-    trace: Trace, work: GpuWork, calls: Launches, windows: Windows, by_launch: Bools
-) -> _Gaps:
+def _idle(work: GpuWork, windows: Windows) -> tuple[Intervals, Int64s]:
+    """The gaps, and the operation that ends each, -1 for none."""
     first, last = int(windows.start[0]), int(windows.end[-1])
     horizon = max([last, *work.end[-1:].tolist()])
     idle = work.busy.complement(first, horizon)
     op = np.searchsorted(work.start, idle.end, side="left")
-    known = op < len(work)
-    op = np.where(known, op, -1)
-    call = np.where(known, calls.call[op], -1) if len(work) else np.full(len(idle), -1)
+    return idle, np.where(op < len(work), op, -1)
+
+
+def _gaps(trace: Trace, calls: Launches, idle: Intervals, op: Int64s, by_launch: Bools) -> _Gaps:
+    known = op >= 0
+    call = np.where(known, calls.call[op], -1) if len(calls.call) else np.full(len(idle), -1)
     has_launch = call >= 0
     launch, launch_end = spans(trace, call)
     return _Gaps(

@@ -27,8 +27,7 @@ def bindings(graph: Graph) -> tuple[Int64s, Int64s]:
     return found, link
 
 
-def bound_by_launch(built: Built) -> Bools:
-    """Whether the launch set the start of each operation; shape (operations,)."""
-    link = bindings(built.graph)[1][built.operation]
-    kind = np.append(built.graph.edges.kind, -1)[link]
+def bound_by_launch(built: Built, link: Int64s) -> Bools:
+    """Whether the launch set the start of each operation, by its edge; shape (operations,)."""
+    kind = np.append(built.graph.edges.kind, -1)[link[built.operation]]
     return np.asarray(kind == Edge.LAUNCH)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 import numpy as np
 
-from perfkit.analyzers.graph.binding import bindings
 from perfkit.analyzers.graph.model import Edge, Graph, Point
 from perfkit.analyzers.graph.replay import replay, schedule
 from perfkit.model.diagnosis import Replay
@@ -17,25 +16,46 @@ from perfkit.model.trace import Bools, Int64s
 
 if TYPE_CHECKING:
     from perfkit.analyzers.facts import Facts
+    from perfkit.analyzers.graph.build import Built
 
 MOST_CLOSED, MOST_OPEN, MOST_START, MOST_REST = 1e-4, 0.01, 0.005, 0.02
 MOST_VIOLATIONS, MOST_MISSING = 1e-3, 0.005
 
 
-def replay_fidelity(facts: Facts) -> Replay:
-    """The errors of the replay, and each gate that they fail as a sentence."""
-    graph, built = facts.built.graph, facts.built
+class ReplayErrors(NamedTuple):
+    """What a replay misses: shares of the recording's length, and nanoseconds of a mean start."""
+
+    closed: float
+    open: float
+    start_ns: float
+    residual: float
+
+
+def replay_errors(built: Built, before: Int64s) -> ReplayErrors:
+    """Replay the recording with its residuals and without; `before` is of `bindings`."""
+    graph = built.graph
     plan = schedule(graph)
     closed = replay(graph, plan)
     opened = replay(replace(graph, rest=np.where(_is_open(graph), 0, graph.rest)), plan)
     length = max(_length(graph, graph.time), 1)
-    step = facts.per_step_us(facts.times.wall[facts.counted].sum()) * 1000
     start = _own_shift((opened - graph.time)[built.operation], built.operation, built.border)
+    return ReplayErrors(
+        closed=abs(_length(graph, closed) - length) / length,
+        open=abs(_length(graph, opened) - length) / length,
+        start_ns=float(start.mean()) if len(start) else 0.0,
+        residual=_rest_on_path(graph, before) / length,
+    )
+
+
+def replay_fidelity(facts: Facts) -> Replay:
+    """The errors of the replay, and each gate that they fail as a sentence."""
+    graph, built, errors = facts.built.graph, facts.built, facts.errors
+    step = facts.per_step_us(facts.times.wall[facts.counted].sum()) * 1000
     found = Replay(
-        closed_error=abs(_length(graph, closed) - length) / length,
-        open_error=abs(_length(graph, opened) - length) / length,
-        start_error=float(start.mean()) / max(step, 1) if len(start) else 0.0,
-        residual_share=_rest_on_path(graph) / length,
+        closed_error=errors.closed,
+        open_error=errors.open,
+        start_error=errors.start_ns / max(step, 1),
+        residual_share=errors.residual,
         violation_share=graph.repairs.violations / max(graph.repairs.recorded_edges, 1),
         violations=graph.repairs.violations,
         recorded_edges=graph.repairs.recorded_edges,
@@ -89,15 +109,12 @@ def _length(graph: Graph, time: Int64s) -> int:
     return int((time + graph.dur).max() - time.min()) if len(graph) else 0
 
 
-def _rest_on_path(graph: Graph) -> int:
+def _rest_on_path(graph: Graph, before: Int64s) -> int:
     """Residuals on the path of dependencies that sets the length."""
     if not len(graph):
         return 0
-    before = bindings(graph)[0].tolist()
-    rest = graph.rest.tolist()
-    at = int(np.argmax(graph.time + graph.dur))
-    total = 0
+    at, path, earlier = int(np.argmax(graph.time + graph.dur)), [], before.tolist()
     while at >= 0:
-        total += rest[at]
-        at = before[at]
-    return total
+        path.append(at)
+        at = earlier[at]
+    return int(graph.rest[path].sum())
