@@ -36,23 +36,23 @@ _ENVIRONMENT = {
 _CHILD = "import sys; sys.path[:] = {path!r}; from perfkit.trace.helpers import serve; serve()"
 
 
-def map_blocks(texts: Iterator[bytes | Stretch]) -> Iterator[BlockColumns]:
+def map_blocks(blocks: Iterator[bytes | Stretch]) -> Iterator[BlockColumns]:
     """Columns of each block, in order."""
     with collector_off():
         try:
-            yield from _mapped(texts)
+            yield from _mapped(blocks)
         finally:
             forget()
 
 
-def _mapped(texts: Iterator[bytes | Stretch]) -> Iterator[BlockColumns]:
-    first = list(islice(texts, _ALONE_BLOCKS))
+def _mapped(blocks: Iterator[bytes | Stretch]) -> Iterator[BlockColumns]:
+    first = list(islice(blocks, _ALONE_BLOCKS))
     helpers = _start_helpers() if len(first) == _ALONE_BLOCKS else []
     results: dict[int, BlockColumns] = {}
     try:
-        for number, text in enumerate(_both(first, texts)):
-            if not any(helper.offer(number, text) for helper in helpers):
-                results[number] = _work(text)
+        for number, block in enumerate(_both(first, blocks)):
+            if not any(helper.offer(number, block) for helper in helpers):
+                results[number] = _work(block)
         for helper in helpers:
             results |= helper.finish()
     finally:
@@ -106,12 +106,12 @@ class _Helper:
         for thread in self._threads:
             thread.start()
 
-    def offer(self, number: int, text: bytes | Stretch) -> bool:
+    def offer(self, number: int, block: bytes | Stretch) -> bool:
         """Take the block unless enough are under way or the child is gone."""
         if len(self._sent) >= _IN_FLIGHT or self._process.poll() is not None:
             return False
-        self._sent.append((number, text))
-        self._waiting.put(text)
+        self._sent.append((number, block))
+        self._waiting.put(block)
         return True
 
     def finish(self) -> dict[int, BlockColumns]:
@@ -119,7 +119,7 @@ class _Helper:
         self._waiting.put(None)
         for thread in self._threads:
             thread.join()
-        lost = {number: _work(text) for number, text in self._sent}
+        lost = {number: _work(block) for number, block in self._sent}
         return self._results | lost
 
     def stop(self) -> None:
@@ -134,8 +134,8 @@ class _Helper:
         assert self._process.stdin is not None
         try:
             with self._process.stdin as pipe:
-                while (text := self._waiting.get()) is not None:
-                    _write(pipe, text)
+                while (block := self._waiting.get()) is not None:
+                    _write(pipe, block)
         except OSError:
             return
 

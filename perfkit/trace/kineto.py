@@ -27,8 +27,8 @@ def read_kineto(path: str, progress: Progress | None = None) -> Trace:
     `info.damage`; PerfkitError is raised only when the file is no trace or holds no event.
     """
     source = ByteSource(path, progress)
-    header, texts = header_and_blocks(source)
-    blocks, tail = _until_end(map_blocks(texts))
+    header, stretches = header_and_blocks(source)
+    blocks, tail = _until_end(map_blocks(stretches))
     truncated = source.cut_short or not _is_closed(header, tail)
     info = info_of(path, metadata_of(header, tail or b""))
     trace = mended(join(blocks, _with_damage(info, blocks, truncated)))
