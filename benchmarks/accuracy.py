@@ -74,7 +74,8 @@ def _rules(asked: argparse.Namespace) -> None:
 
 def labelled() -> list[Told]:
     """What rules say of the labelled cases that are not simulated."""
-    return [*told.recorded(), *told.public(), *told.storage(), *told.compute(), *told.host()]
+    which = (told.recorded, told.public, told.storage, told.compute, told.host, told.made)
+    return [one for source in which for one in source()]
 
 
 def _today() -> str:

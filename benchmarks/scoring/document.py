@@ -60,18 +60,17 @@ _TERMS = """\
   zero. It is asked about the largest dose of each fault.
 """
 
-_SOURCES = ("simulated", "recorded", "public", "storage", "compute", "host")
+_SOURCES = ("simulated", "recorded", "public", "storage", "compute", "host", "made")
 _RULES = """\
 Made by `{command}` on {date} with perfkit {version}. The labels in `tests/advice/labels` say of
 each case which rules must speak, which may, and that all others must be silent: {simulated}
 simulated runs, {recorded} recorded ones, {public} public traces by what their README says of them,
 {storage} runs whose storage is described as commands and the kernel print it, {compute} programs
-of kernels, some of which have a cheaper form, and {host} runs with what their machine says of
-clocks, faults, NUMA nodes and memory. A rule speaks falsely with a warning, or with information
-that costs 3 % of the step; it is silent when nothing of it is shown. Healthy are the cases in
-which nothing may be said. What the labels let a rule say (`may`: true of the run, or not known) is
-allowed and counts neither way. Rules without a case that asks for them have cases of both kinds in
-`tests/advice` alone, which are not counted here.
+of kernels, some of which have a cheaper form, {host} runs with what their machine says of clocks,
+faults, NUMA nodes and memory, and {made} programs and Captures made for rules that nothing else
+asks for. A rule speaks falsely with a warning, or with information that costs 3 % of the step; it
+is silent when nothing of it is shown. Healthy are the cases in which nothing may be said. What the
+labels let a rule say (`may`: true of the run, or not known) is allowed and counts neither way.
 """
 
 

@@ -1,7 +1,7 @@
 """What rules say of runs whose label is known.
 
 They are simulated, recorded and public ones, storage as tools print it, programs of kernels, and
-runs with what their machine says.
+runs with what their machine says, and traces and Captures that tests make.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from perfkit.errors import PerfkitError
 from perfkit.reports.advice import advise
 from sample_traces.simulator import inject, write
 from tests.advice.host_runs import write as write_run
+from tests.advice.made import PATHS
 from tests.advice.step_programs import write as write_program
 from tests.advice.storage_facts import diagnosis_of
 
@@ -112,3 +113,13 @@ def host() -> list[Told]:
             _told("host", name, write_run(table, Path(folder) / name), known[name])
             for name, table in tables("host").items()
         ]
+
+
+def made() -> list[Told]:
+    """Every labelled trace and Capture that tests make."""
+    return [_made(name, label) for name, label in labels("made").items()]
+
+
+def _made(name: str, label: Label) -> Told:
+    with tempfile.TemporaryDirectory() as folder:
+        return _told("made", name, PATHS[name](Path(folder)), label)

@@ -58,7 +58,7 @@ def check(diagnosis: Diagnosis) -> Advice | None:
     """Idle time of the host's own pace."""
     if diagnosis.device.kind != "gpu" or not diagnosis.fidelity.host_events:
         return None
-    cost = idle_us(diagnosis, *HOST)
+    cost = max(idle_us(diagnosis, *HOST) - _searching_us(diagnosis), 0.0)
     places, work = places_of(diagnosis, *HOST), _host_work(diagnosis)
     optimizer = None if work else holds_the_gpu_up(diagnosis, cost)
     return Advice(
@@ -78,6 +78,12 @@ def check(diagnosis: Diagnosis) -> Advice | None:
         bound_us=min(optimizer.idle_us, cost) if optimizer else None,
         fix=None if work or optimizer else "cuda-graphs",
     )
+
+
+def _searching_us(diagnosis: Diagnosis) -> float:
+    """What ddp-unused-parameter-search tells: DDP's search is no launch that could be cheaper."""
+    found = diagnosis.collective_facts
+    return found.unused_search.idle_us if found and found.unused_search else 0.0
 
 
 def _remedy(diagnosis: Diagnosis, optimizer: OptimizerFacts | None) -> Remedy:

@@ -15,9 +15,10 @@ from benchmarks.scoring.said import Said
 from benchmarks.scoring.told import Told
 from perfkit.reports.advice import codes
 from sample_traces.simulator import INJECTIONS
+from tests.advice.made import PATHS
 from tests.traces import kineto_files, needs_public
 
-SOURCES = ("simulated", "recorded", "public", "storage", "compute", "host")
+SOURCES = ("simulated", "recorded", "public", "storage", "compute", "host", "made")
 STORAGE_KEYS = {
     "mountinfo", "getstripe", "llite", "mountstats", "files", "loader", "ranks",
     "idle_us", "more",
@@ -43,6 +44,8 @@ def test_every_case_has_a_label() -> None:
     runs = {p.parent.relative_to(RECORDED).as_posix() for p in RECORDED.rglob("truth.json")}
     assert set(labels("recorded")) == runs
     assert set(labels("simulated")) == {"clean", *INJECTIONS}
+    assert set(labels("made")) == set(PATHS)
+    assert all(label.truth for label in labels("made").values())
 
 
 @needs_public
@@ -72,12 +75,17 @@ def test_public_traces_get_what_they_must_and_nothing_false(public: list[Told]) 
     assert [one.name for one in public if one.refused != one.label.refused] == []
 
 
-@pytest.mark.parametrize("which", [told.recorded, told.storage, told.compute, told.host])
-def test_recorded_runs_storage_programs_and_machines(which: Callable[[], list[Told]]) -> None:
+@pytest.mark.parametrize("which", [told.recorded, told.storage, told.compute, told.host, told.made])
+def test_recorded_runs_and_what_tests_describe(which: Callable[[], list[Told]]) -> None:
     found = which()
     assert [(one.name, one.missed) for one in found if one.missed] == []
     assert [(one.name, one.false) for one in found if one.false] == []
     assert [one.name for one in found if one.refused or one.is_top_right is False] == []
+
+
+def test_every_rule_has_a_case_that_asks_for_it() -> None:
+    asked = {code for source in SOURCES for label in labels(source).values() for code in label.must}
+    assert [code for code in codes() if code not in asked] == []
 
 
 def test_a_simulated_fault_is_told_from_end_to_end() -> None:

@@ -22,6 +22,8 @@ PERIODIC = Outliers(
     cost_us=1200.0, cause="dataloader", period=8,
 )  # fmt: skip
 
+SINGLE = msgspec.structs.replace(PERIODIC, steps=PERIODIC.steps[:1], period=None)
+
 # (code, why, diagnosis, severity)
 FIRES = [
     ("dataloader-starvation", "a third of the step", diagnosis({"dataloader": 3300}), "critical"),
@@ -45,6 +47,11 @@ FIRES = [
     ("low-precision-unused", "Volta has tensor cores",
      diagnosis(device={"compute_capability": "7.0"}, kernel_summary=matrix(6000, 0.0)), "info"),
     ("step-outliers", "every eighth", diagnosis(outliers=PERIODIC), "warning"),
+    ("step-outliers", "nearly all waiting lies in a single step",
+     diagnosis({"dataloader": 1250}, outliers=SINGLE), "warning"),
+    ("step-outliers", "not of the loader, and other time of the cause lies elsewhere",
+     diagnosis({"python": 2500}, outliers=msgspec.structs.replace(SINGLE, cause="python")),
+     "warning"),
     ("garbage-collection", "a fifth", diagnosis({"gc": 2000}), "critical"),
     ("garbage-collection", "four percent", diagnosis({"gc": 400}), "warning"),
     ("garbage-collection", "the run's records alone", diagnosis(run=run(gc=collecting(900.0))),
@@ -120,6 +127,8 @@ SILENT = [
      diagnosis(kernel_summary=matrix(6000, 0.0), kernels=[
          kernel("triton_tem_fused_mm_0", 5900), kernel("ampere_sgemm_128x64_tn", 100)])),
     ("step-outliers", "even steps", diagnosis()),
+    ("step-outliers", "a slow loader, for which some steps wait longest",
+     diagnosis({"dataloader": 1600}, outliers=SINGLE)),
     ("garbage-collection", "none", diagnosis()),
     ("garbage-collection", "a healthy amount", diagnosis({"gc": 40})),
     ("garbage-collection", "the same, of the run", diagnosis(run=run(gc=collecting(30.0)))),
