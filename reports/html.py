@@ -7,6 +7,7 @@ from string import Template
 from perfkit.model.diagnosis import Diagnosis
 from perfkit.reports import (
     html_assets,
+    html_compute,
     html_data,
     html_inference,
     html_run,
@@ -51,6 +52,7 @@ def _body(diagnosis: Diagnosis) -> list[Html]:
         _timeline(diagnosis),
         html_tables.idle_places(diagnosis),
         _kernels(diagnosis),
+        html_compute.compute(diagnosis),
         html_tables.transfers(diagnosis),
         html_tables.host_calls(diagnosis),
         html_tables.ranks(diagnosis),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from perfkit.model.diagnosis import Diagnosis, Finding, Place
 from perfkit.reports import gains, summary
+from perfkit.reports.compute_summary import mfu_text
 from perfkit.reports.format import clean, count, share, time_us
 from perfkit.reports.html_tags import (
     Html,
@@ -45,12 +46,18 @@ def tiles(diagnosis: Diagnosis) -> Html:
         (f"{word} idle", share(summary.idle_share(diagnosis)), "of the mean step"),
         _largest_cause(diagnosis),
         _largest_gain(diagnosis),
+        _mfu(diagnosis),
         ("unexplained", share(diagnosis.fidelity.unknown_share), "of the mean step"),
         _idle_worth(diagnosis),
     ]
     listed = tag("dl", *(_tile(*tile) for tile in shown if tile), class_="tiles")
     money = diagnosis.money
     return join((listed, tag("p", text(money_text(money), 600)))) if money else listed
+
+
+def _mfu(diagnosis: Diagnosis) -> tuple[str, str, str] | None:
+    least = mfu_text(diagnosis)
+    return ("MFU", least, "of the peak: matrix work alone") if least else None
 
 
 def _idle_worth(diagnosis: Diagnosis) -> tuple[str, str, str] | None:

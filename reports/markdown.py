@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from perfkit.model.diagnosis import Diagnosis, Finding, Place
 from perfkit.reports import gains, summary
+from perfkit.reports.compute_summary import compute_lines
 from perfkit.reports.format import clean, clean_lines, count, plural, share, shorten, time_us
 from perfkit.reports.inference_summary import inference_lines
 from perfkit.reports.money import money_text
@@ -135,7 +136,8 @@ def _facts(diagnosis: Diagnosis) -> str:
     ]
     trust = gains.trust_text(diagnosis)
     notes = [escaped(note) for note in (trust, *summary.fidelity_facts(diagnosis)) if note]
-    run = [escaped(line) for line in (*run_lines(diagnosis), *inference_lines(diagnosis))]
+    said = (*run_lines(diagnosis), *inference_lines(diagnosis), *compute_lines(diagnosis))
+    run = [escaped(line) for line in said]
     excluded = [escaped(note) for note in summary.excluded_facts(diagnosis)]
     run += [escaped(money_text(diagnosis.money))] if diagnosis.money else []
     return "\n".join(

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from perfkit.model.diagnosis import Diagnosis, Finding
 from perfkit.reports import gains, summary
+from perfkit.reports.compute_summary import compute_lines
 from perfkit.reports.format import clean, count, plural, share, time_us
 from perfkit.reports.inference_summary import inference_lines
 from perfkit.reports.money import money_text
@@ -211,7 +212,8 @@ def _title(console: Console, finding: Finding) -> Block:
 def _facts(console: Console, diagnosis: Diagnosis) -> Block:
     facts = f"{summary.step_facts(diagnosis)}; {summary.device_facts(diagnosis)}"
     lines = [line for said in run_lines(diagnosis) for line in _wrapped(console, said, most=1)]
-    lines += [x for said in inference_lines(diagnosis) for x in _wrapped(console, said, most=2)]
+    told = (*inference_lines(diagnosis), *compute_lines(diagnosis))
+    lines += [x for said in told for x in _wrapped(console, said, most=2)]
     lines += _wrapped(console, facts, most=2)
     excluded = summary.excluded_facts(diagnosis)
     if excluded:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,15 @@ def test_the_nearest_table_counts(tmp_path: Path) -> None:
     assert settings_near(below).ignore == ["launch-bound"]
     (below / "pyproject.toml").write_text("[tool.other]\nx = 1\n")
     assert settings_near(below).ignore == []
+
+
+def test_the_table_in_the_readme_is_one(tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    (table,) = re.findall(r"```toml\n(.*?)```", readme, re.DOTALL)
+    (tmp_path / "pyproject.toml").write_text(table)
+    found = settings_near(tmp_path)
+    assert found.limits["host-sync-in-step"]["warning-share"] == 0.02
+    assert found.own_peaks()["NVIDIA A100-PG509-200"].tflops["bf16"] == 312
 
 
 @pytest.mark.parametrize("table", ["[tool.perfkit]\nignores = []\n", "[tool.perfkit\n",
