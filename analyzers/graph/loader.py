@@ -19,6 +19,8 @@ from perfkit.model.trace import Bools, Int64s
 _WORKERS = re.compile(r"enumerate\(DataLoader\)#\w*MultiProcessing")
 _READY_NS = 200_000
 """A batch that was ready is handed over within this."""
+_PREFETCH = 2
+"""Batches that are asked of a worker ahead, unless told otherwise (torch.utils.data)."""
 _SETS_THE_PACE = 0.9
 """Of the batches late: the time between them is that which the loader needs."""
 
@@ -41,8 +43,8 @@ class Pace:
 class Batches:
     """What the main thread took from loader workers; shapes (batches,), nanoseconds.
 
-    Those that were late, and where records tell when all were made, all of them. `is_late` says
-    which the thread waited for.
+    Those that were late with one before them, and where records tell when all were made, all of
+    them. `is_late` says which the thread waited for.
     """
 
     start: Int64s
@@ -64,10 +66,23 @@ def batches(host: Host, main: int) -> Batches:
     late = end - start > _READY_NS
     pace = Pace(end, delivery(host.trace), bool(late.sum() < _SETS_THE_PACE * len(late)))
     if made is None:
-        return Batches(start[late], end[late], late[late], None, pace)
+        some = _with_anchor(late)
+        return Batches(start[some], end[some], late[some], None, pace)
     late[:] = False
     late[made.taken] = made.end > start[made.taken]
     return Batches(start, end, late, made, pace)
+
+
+def _with_anchor(late: Bools) -> Int64s:
+    """Positions of the late batches, and of one before the first that its time is counted from.
+
+    A late batch was begun when that one was taken or before, as the workers' places were full.
+    """
+    some = np.flatnonzero(late)
+    if not len(some) or not some[0]:
+        return some
+    apart = int(np.median(np.diff(some))) if len(some) > 1 else 0
+    return np.concatenate(([max(int(some[0]) - max(apart, _PREFETCH), 0)], some))
 
 
 def batch_edges(points: Points, arrivals: Int64s, work: Int64s, batches: Batches) -> list[Edges]:

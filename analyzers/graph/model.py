@@ -52,10 +52,15 @@ class Edge(IntEnum):
     """A batch comes when a worker has made it, or at the pace of the loader."""
     DRIVER = 8
     """Calls of two threads overlap: the driver lets one through after the other."""
+    PEER = 9
+    """A collective waits for other ranks, should they keep their pace; only in what-ifs."""
 
 
 RECORDED = (Edge.LAUNCH, Edge.SYNC, Edge.COPY)
 """Edges that records prove; the others are inferred."""
+
+NEVER = -(1 << 50)
+"""The lag of an edge that holds nothing up."""
 
 
 @dataclass(frozen=True)

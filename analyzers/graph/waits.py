@@ -30,6 +30,8 @@ _UNBLOCKED = 5  # percentile of launches: there are always some that find room
 _BLOCKED = 3  # times such a launch
 _SHALLOWEST = 64  # queues hold a thousand operations; graphs and large arguments take more room
 _FEWEST_BLOCKED = 20
+_FEWEST_ALIKE = 3
+_ALIKE = 0.9  # of the waits for events: they ask for the same one of each step
 _UNEVEN = 50  # share of the queue that other streams fill
 _MOST_SPREAD_NS = 20_000
 _DRAINED_NS = 20_000
@@ -122,7 +124,8 @@ def event_waits(trace: Trace, work: GpuWork, host: Host, points: Points, queue: 
     """Calls that wait for an event, which may lie far behind what has been launched since.
 
     The event is that of the record, where there is one, else of the cudaEventRecord whose work
-    ended last before the call returned, and shortly before.
+    ended last before the call returned, and shortly before. Calls that had nothing to wait for
+    are taken to ask for the event recorded as many records back as the others do.
     """
     rows = host.rows[host.cause == CODE[Cause.SYNC]]
     rows = rows[matching(trace, _EVENT)[trace.name[rows]]]
@@ -134,6 +137,9 @@ def event_waits(trace: Trace, work: GpuWork, host: Host, points: Points, queue: 
     source = np.where(told >= 0, np.append(work_of, -1)[told], -1)
     guessed = _ended_before(trace, work, rows, distinct(work_of[work_of >= 0]))
     source = np.where(told >= 0, source, guessed)
+    source = np.where(
+        source >= 0, source, _as_far_back(trace, work, rows, recording, work_of, guessed)
+    )
     over = np.where(source >= 0, work.end[source], -1)
     start, end = spans(trace, rows)
     waiting = edges(
@@ -165,6 +171,23 @@ def _ended_before(trace: Trace, work: GpuWork, rows: Int64s, candidates: Int64s)
     found = np.where(at >= 0, np.append(candidates, -1)[at], -1)
     over = np.where(found >= 0, work.end[found], -1)
     return np.where((over > start) & (over >= end - _LATE_NS), found, -1)
+
+
+def _as_far_back(
+    trace: Trace, work: GpuWork, rows: Int64s, recording: Int64s, work_of: Int64s, found: Int64s
+) -> Int64s:
+    """The work of the event as many records before each call as in those found; -1 without one."""
+    nth = np.searchsorted(trace.ts[recording], trace.ts[rows])
+    by_work = np.argsort(work_of, kind="stable")
+    known = np.flatnonzero(found >= 0)
+    record = by_work[np.searchsorted(work_of[by_work], found[known], side="right") - 1]
+    back = nth[known] - record
+    usual = int(np.bincount(np.maximum(back, 0)).argmax()) if len(back) else 0
+    if not usual or np.count_nonzero(back == usual) < max(_FEWEST_ALIKE, _ALIKE * len(back)):
+        return np.full(len(rows), -1, dtype=np.int64)
+    source = np.append(work_of, -1)[np.maximum(nth - usual, -1)]
+    over = np.where(source >= 0, work.end[source], -1)
+    return np.where((over >= 0) & (over <= trace.end[rows]), source, -1)
 
 
 def _awaited(trace: Trace, rows: Int64s, queue: Queue, over: Int64s, start: Int64s) -> Bools:

@@ -6,7 +6,12 @@ from collections.abc import Sequence
 from itertools import combinations
 
 from perfkit.analyzers.facts import Facts
-from perfkit.analyzers.whatif.delivery import delivered, note_on_loader
+from perfkit.analyzers.whatif.delivery import (
+    delivered,
+    note_on_loader,
+    note_on_peers,
+    peers_set_the_pace,
+)
 from perfkit.analyzers.whatif.edit import Edit
 from perfkit.analyzers.whatif.errors import OF_STEP, of_gain
 from perfkit.analyzers.whatif.fixes import STANDARD, Fix, parse, remove
@@ -43,9 +48,14 @@ def what_if(facts: Facts, names: Sequence[str] = ()) -> WhatIf:
             fixes=rows,
             combinations=[],
             order=[_together(steps, asked)],
-            note=note_on_loader(steps, rows),
+            note=_note(steps, rows),
         )
     return _standard(steps, facts.device_kind)
+
+
+def _note(steps: Stretch, rows: list[FixRow]) -> str | None:
+    notes = (note_on_loader(steps, rows), note_on_peers(steps, rows))
+    return " ".join(note for note in notes if note) or None
 
 
 def _standard(steps: Stretch, device: str) -> WhatIf:
@@ -63,7 +73,7 @@ def _standard(steps: Stretch, device: str) -> WhatIf:
         fixes=rows,
         combinations=sets,
         order=_order(steps, rows, sets),
-        note=note_on_loader(steps, rows),
+        note=_note(steps, rows),
     )
 
 
@@ -105,6 +115,8 @@ def gain_of(steps: Stretch, fixes: list[Fix]) -> Gain:
     bound = max(_saved(steps, edited(steps, fixes, optimistic=True)), expected, 0.0)
     error = of_gain([fix.name for fix in fixes]) * abs(expected) + OF_STEP * steps.mean_us
     most, least = delivered(steps, fixes)
+    if peers_set_the_pace(steps):
+        least = min(least, _saved(steps, edited(steps, fixes, optimistic=False, alone=True)))
     return Gain(
         bound=bound,
         expected=min(expected, most),
@@ -113,9 +125,9 @@ def gain_of(steps: Stretch, fixes: list[Fix]) -> Gain:
     )
 
 
-def edited(steps: Stretch, fixes: list[Fix], *, optimistic: bool) -> Edit:
-    """The graph as these fixes would make it."""
-    edit = Edit(steps.part, optimistic=optimistic)
+def edited(steps: Stretch, fixes: list[Fix], *, optimistic: bool, alone: bool = False) -> Edit:
+    """The graph as these fixes would make it; `alone` on this rank, while its peers stay late."""
+    edit = Edit(steps.part, optimistic=optimistic, alone=alone)
     for fix in fixes:
         fix.apply(edit)
     return edit

@@ -8,14 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from perfkit.analyzers.facts import Facts
-from perfkit.analyzers.graph.model import Edge, Graph
+from perfkit.analyzers.graph.model import NEVER, Edge, Graph
 from perfkit.analyzers.host import timeline
 from perfkit.analyzers.intervals import union
 from perfkit.model.cause import CAUSES, CODE, Cause
 from perfkit.model.trace import Bools, Int8s, Int64s
-
-_NEVER = -(1 << 50)
-"""The lag of an edge that no longer holds anything up."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +30,14 @@ class Part:
     caller: Int8s
     spent: Int64s
     """Nanoseconds by cause before each host point since the one before; (causes, points)."""
+    waited: Int64s
+    """Nanoseconds that a collective waited for peers before it began to move data; (points,)."""
 
 
 class Edit:
     """Durations, lags and edges of a part, to be changed by fixes one after the other."""
 
-    def __init__(self, part: Part, *, optimistic: bool) -> None:
+    def __init__(self, part: Part, *, optimistic: bool, alone: bool = False) -> None:
         graph = part.graph
         self.part = part
         self.optimistic = optimistic
@@ -46,6 +45,20 @@ class Edit:
         self.dur, self.lag = graph.dur.copy(), graph.lag.copy()
         self.rest, self.edge_lag = graph.rest.copy(), graph.edges.lag.copy()
         self._left = part.spent.copy()
+        if optimistic:  # all that a collective took may have been data
+            self.dur += part.waited
+            self.rest -= part.waited
+        elif alone:
+            self._hold_peers()
+
+    def _hold_peers(self) -> None:
+        """Let peers come when they came, whatever this rank does."""
+        edges, graph = self.part.graph.edges, self.part.graph
+        held = edges.kind == Edge.PEER
+        source, target = edges.source[held], edges.target[held]
+        self.rest[target] -= self.part.waited[target]
+        came = graph.time[target] - self.rest[target]
+        self.edge_lag[held] = came - (graph.time + graph.dur)[source]
 
     def graph(self) -> Graph:
         """The graph as it is now."""
@@ -70,7 +83,7 @@ class Edit:
         if callers is not None:
             codes = [CODE[cause] for cause in callers]
             mine &= np.isin(self.part.caller[edges.target], codes)
-        self.edge_lag[mine] = _NEVER
+        self.edge_lag[mine] = NEVER
         self.rest[edges.target[mine]] = 0
 
     def launch_later(self, points: Int64s, by: Int64s) -> None:

@@ -11,6 +11,7 @@ from perfkit.analyzers.graph.build import Built, rest
 from perfkit.analyzers.graph.model import Edges, Graph
 from perfkit.analyzers.graph.replay import Schedule, replay, schedule
 from perfkit.analyzers.whatif.edit import Edit, Part, callers, time_by_cause
+from perfkit.analyzers.whatif.peers import held_by_peers, waits
 from perfkit.model.trace import Bools, Int64s
 
 MOST_POINTS = 60_000
@@ -32,6 +33,11 @@ class Stretch:
     last_is_gpu: bool
     counted: Bools
     mean_us: float
+
+    @property
+    def waited_us(self) -> float:
+        """What collectives waited for peers, in microseconds per step."""
+        return float(self.part.waited.sum()) / 1000 / (len(self.border) - 1)
 
     @property
     def recorded(self) -> Int64s:
@@ -63,9 +69,10 @@ def stretch(facts: Facts, built: Built) -> Stretch:
     inside = counted[first:last].copy()
     if first and inside[1:].any():
         inside[0] = False  # what was queued before it is not known
-    graph = _cut(built.graph, low, high)
+    part = _part(facts, built, _cut(built.graph, low, high), low, high)
+    graph = part.graph
     return Stretch(
-        part=_part(facts, built, graph, low, high),
+        part=part,
         plan=schedule(graph),
         border=border - low,
         last_is_gpu=last == len(counted) and len(facts.work) > 0,
@@ -109,11 +116,26 @@ _COLUMNS = ("time", "dur", "kind", "row", "lane", "lag", "rest")
 
 def _part(facts: Facts, built: Built, graph: Graph, low: int, high: int) -> Part:
     work = np.flatnonzero((built.operation >= low) & (built.operation < high))
+    operation = built.operation[work] - low
+    waited = np.zeros(len(graph), dtype=np.int64)
+    waited[operation] = waits(facts)[work]
     return Part(
         facts=facts,
-        graph=graph,
+        graph=_waiting(graph, waited, operation[facts.work.is_communication[work]]),
         work=work,
-        operation=built.operation[work] - low,
+        operation=operation,
         caller=callers(facts, graph),
         spent=time_by_cause(facts, graph),
+        waited=waited,
     )
+
+
+def _waiting(graph: Graph, waited: Int64s, collectives: Int64s) -> Graph:
+    """The graph in which collectives begin when all ranks have come, and wait without a reason."""
+    some = np.flatnonzero(waited)
+    if not len(some):
+        return graph
+    later = replace(
+        graph, time=graph.time + waited, dur=graph.dur - waited, rest=graph.rest + waited
+    )
+    return held_by_peers(later, int(collectives.min()), some)

@@ -101,6 +101,16 @@ def test_without_records_the_interval_holds_what_the_loader_allows(
     assert what_if(unseen, ["host=2"]).note is None
 
 
+@pytest.mark.parametrize("fault", ["slow_workers", "slow_storage", "loader_stall"])
+def test_a_loader_that_is_late_does_not_follow_a_faster_host(fault: str, tmp_path: Path) -> None:
+    simulated = inject({fault: 0.2}, seed=1)
+    facts = facts_of(open_trace(write(simulated, tmp_path)))
+    found, truth = gain(facts, "host=2"), true_us(simulated, "host=2")
+    assert found.expected is not None and found.low is not None and found.high is not None
+    assert facts.stretch.mean_us - found.expected == pytest.approx(truth, rel=0.001)
+    assert found.low <= facts.stretch.mean_us - truth <= found.high
+
+
 def test_only_a_loader_that_nobody_saw_widens_an_interval(tmp_path: Path) -> None:
     for faults in ({"dataset_sleep": 0.2}, {"slow_workers": 0.2}):
         trace = write(inject(faults, seed=1), tmp_path / next(iter(faults)))

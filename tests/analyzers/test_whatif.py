@@ -51,6 +51,13 @@ def test_a_fix_returns_what_the_fixed_program_shows(fault: str, fix: str, tmp_pa
     assert whole == pytest.approx(simulated.truth["fixes"][fix]["wall_ns"], rel=0.01)
 
 
+def test_a_wait_for_the_gpu_that_a_late_batch_hid_is_there_without_it(tmp_path: Path) -> None:
+    simulated = inject({"loader_stall": 0.2, "gc_pauses": 0.2}, seed=0)
+    facts = facts_of(open_trace(write(simulated, tmp_path)))
+    truth = simulated.truth["fixes"]["dataloader"]["wall_ns"] / 18_000
+    assert step_after(facts, "dataloader") == pytest.approx(truth, rel=0.01)
+
+
 def test_kernels_twice_as_fast_halve_a_step_that_waits_for_them() -> None:
     program = [[Action("kernel", 5.0, 90.0) for _ in range(20)] + [Action("sync", 2.0)]] * 4
     facts = facts_of(trace_of(recorded(program)))
