@@ -9,6 +9,7 @@ import numpy as np
 from perfkit.analyzers.blockers import main_thread
 from perfkit.analyzers.gpu import GpuWork
 from perfkit.analyzers.graph import loader, streams, threads, waits
+from perfkit.analyzers.graph.default_stream import default_stream_edges
 from perfkit.analyzers.graph.model import RECORDED, Edge, Edges, Graph, Point, Repairs
 from perfkit.analyzers.graph.points import Points, calls_of, points_of
 from perfkit.analyzers.host import Host
@@ -29,13 +30,15 @@ class Built:
 
     `operation` is the point of each GPU operation; `border` those of the windows' starts, then of
     the last window's end. `queue_depth` is how many operations fit into the launch queue, None
-    where the trace does not show it. `pace` is that of the loader's workers.
+    where the trace does not show it; `blocking_streams` is how many keep in step with the default
+    stream. `pace` is that of the loader's workers.
     """
 
     graph: Graph
     operation: Int64s
     border: Int64s
     queue_depth: int | None
+    blocking_streams: int
     pace: loader.Pace
 
 
@@ -43,13 +46,15 @@ def build(trace: Trace, work: GpuWork, calls: Launches, host: Host, windows: Win
     """The dependency graph of one rank's trace."""
     parts = _parts(trace, work, calls, host, windows)
     points, held = parts.points, _held(parts)
-    edges = _edges(parts, held)
+    ordered, blocking = _default_stream(parts)
+    edges = _joined([_edges(parts, held), ordered])
     made, order = _sorted(points, _lags(parts, held, edges), edges)
     return Built(
         graph=_with_staging(made, order[points.operation[_staged(calls, host)]]),
         operation=order[points.operation],
         border=order[parts.at[0]],
         queue_depth=next((w.depth for w in held if w.depth), None),
+        blocking_streams=blocking,
         pace=parts.marks.batches.pace,
     )
 
@@ -152,6 +157,13 @@ def _gpu_edges(parts: _Parts) -> list[Edges]:
         streams.event_edges(*some, parts.queue),
         streams.graph_edges(*some, parts.gap),
     ]
+
+
+def _default_stream(parts: _Parts) -> tuple[Edges, int]:
+    """Edges of the default stream, and how many streams have them."""
+    return default_stream_edges(
+        parts.trace, parts.work, parts.calls, parts.points, parts.queue, parts.gap
+    )
 
 
 def _joined(parts: list[Edges]) -> Edges:

@@ -63,6 +63,7 @@ def replay_fidelity(facts: Facts) -> Replay:
         reordered=graph.repairs.reordered,
         time_stamps=len(graph),
         queue_depth=built.queue_depth,
+        blocking_streams=built.blocking_streams,
         failed=[],
     )
     return msgspec.structs.replace(found, failed=list(_failures(found, facts)))

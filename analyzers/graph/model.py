@@ -52,7 +52,9 @@ class Edge(IntEnum):
     """A batch comes when a worker has made it, or at the pace of the loader."""
     DRIVER = 8
     """Calls of two threads overlap: the driver lets one through after the other."""
-    PEER = 9
+    DEFAULT_STREAM = 9
+    """The legacy default stream and a blocking stream wait for one another."""
+    PEER = 10
     """A collective waits for other ranks, should they keep their pace; only in what-ifs."""
 
 

@@ -17,7 +17,8 @@ from perfkit.model.trace import Bools, Int64s, Kind, Trace
 
 _STREAM_WAIT = re.compile(r"(cuda|hip|cu)StreamWaitEvent")
 _LAUNCHED_LONG_AGO_NS = 50_000
-_MOST_GAP_NS = 10_000
+MOST_GAP_NS = 10_000
+"""Longer gaps between two operations have another reason than the order of theirs."""
 _USUAL_LATENCY_NS = 5_000  # where a trace shows none
 _USUAL_GAP_NS = 1_000
 
@@ -102,7 +103,7 @@ def stream_gap(trace: Trace, work: GpuWork, calls: Launches, queue: Queue) -> in
     before = _end_before(work, queue)
     launched = np.where(calls.call >= 0, trace.ts[calls.call], work.start)
     gap = work.start - before
-    seen = gap[(before - launched > _LAUNCHED_LONG_AGO_NS) & (gap >= 0) & (gap <= _MOST_GAP_NS)]
+    seen = gap[(before - launched > _LAUNCHED_LONG_AGO_NS) & (gap >= 0) & (gap <= MOST_GAP_NS)]
     return int(np.median(seen)) if len(seen) else _USUAL_GAP_NS
 
 
@@ -114,7 +115,7 @@ def event_edges(
     Where the trace says which stream waits for which, that is taken; else the operation launched
     last on another stream that had ended in time, of several the one that ended last.
     """
-    waits = np.flatnonzero((trace.kind == Kind.RUNTIME) & matching(trace, _STREAM_WAIT)[trace.name])
+    waits = stream_waits(trace)
     lanes = np.array(present(queue.lane))
     if not len(waits) or len(lanes) < 2:
         return edges(waits[:0], waits[:0], 0, Edge.EVENT)
@@ -131,6 +132,11 @@ def event_edges(
     found = np.unique(found, axis=0)
     gap = stream_gap(trace, work, calls, queue)
     return edges(points.operation[found[:, 0]], points.operation[found[:, 1]], gap, Edge.EVENT)
+
+
+def stream_waits(trace: Trace) -> Int64s:
+    """Rows of the calls that let a stream wait for an event."""
+    return np.flatnonzero((trace.kind == Kind.RUNTIME) & matching(trace, _STREAM_WAIT)[trace.name])
 
 
 def _told(trace: Trace, waits: Int64s, lanes: Int64s) -> tuple[Int64s, Int64s]:

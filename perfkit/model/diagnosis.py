@@ -343,7 +343,8 @@ class Replay(_Noun, frozen=True, kw_only=True):
     `start_error` is the mean error of an operation's start in the open replay, of the mean step;
     `residual_share` what nothing explains on the path that sets the length; `violations` of the
     `recorded_edges` contradict their times, which is `violation_share` of them; `reordered` of the
-    `time_stamps` had to be ordered by what they depend on.
+    `time_stamps` had to be ordered by what they depend on; `blocking_streams` were seen to keep in
+    step with the default stream.
     """
 
     closed_error: float
@@ -357,6 +358,7 @@ class Replay(_Noun, frozen=True, kw_only=True):
     reordered: int
     time_stamps: int
     queue_depth: int | None = None
+    blocking_streams: int = 0
     failed: list[str]
 
 

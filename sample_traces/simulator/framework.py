@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import ExitStack
 
-from .machine import Machine
-from .network import ALL_REDUCE, Kernel
+from .machine import DEFAULT_STREAM, Machine
+from .network import ALL_REDUCE, OUTSIDE, Kernel
 from .records import GpuOp, Span, Work
 
-COMPUTE_STREAM = 7
+COMPUTE_STREAM = DEFAULT_STREAM
 NCCL_STREAM = 20
 H2D_STREAM = 13
+OUTSIDE_STREAM = 33
+"""One that no part of PyTorch made."""
 BYTES_PER_US = {"pinned": 24_000, "pageable": 6_000, "host": 12_000}
 WORLD_SIZE = 8
 
@@ -44,6 +46,11 @@ class Framework:
         return self.machine.launch(
             kernel.name, "compute", COMPUTE_STREAM, self._us(kernel), call="cudaLaunchKernel"
         )
+
+    def outside(self, us: float) -> GpuOp:
+        """Launch a kernel of another library, to a stream of its own."""
+        call = "cudaLaunchKernel"
+        return self.machine.launch(OUTSIDE, "compute", OUTSIDE_STREAM, us, call=call)
 
     def graph(self, number: int, kernels: Iterable[Kernel]) -> GpuOp:
         """Replay a CUDA graph: all kernels with one launch, whose correlation id they share."""

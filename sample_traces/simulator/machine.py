@@ -17,6 +17,7 @@ from .records import GENERIC, LABELS, Bound, GpuOp, Kind, Leaf, Recording, Span,
 
 MAIN = 41872
 AUTOGRAD = 42019
+DEFAULT_STREAM = 7
 QUEUE_DEPTH = 1022  # launches in flight before a launch call blocks, as measured on a V100
 LATENCY_US = 6.5  # from the start of a launch call to the start of its kernel on an idle GPU
 STREAM_GAP_US = 1.0
@@ -40,9 +41,18 @@ class Inside(NamedTuple):
 
 
 class Machine:
-    """Host and GPU. Waits named in `drop` do not block: "sync", "copy", "allocator"."""
+    """Host and GPU. Waits named in `drop` do not block: "sync", "copy", "allocator".
 
-    def __init__(self, seed: int, drop: frozenset[str] = frozenset(), pace: Pace = USUAL) -> None:
+    Streams in `blocking` and the default stream wait for what the other was given before.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        drop: frozenset[str] = frozenset(),
+        pace: Pace = USUAL,
+        blocking: frozenset[int] = frozenset(),
+    ) -> None:
         self.now = 0
         self.tid = MAIN
         self.step = 0
@@ -50,6 +60,7 @@ class Machine:
         self.inside = [Inside(_PYTHON, {}, ())]
         self._drop = drop
         self._pace = pace
+        self._blocking = blocking
         self._seed = seed
         self._random = Random(seed)
         self._ident = 0
@@ -216,10 +227,17 @@ class Machine:
         start, bound = arrival, "launch"
         if stream in self._last and (after := self._last[stream].end + gap) > start:
             start, bound = after, "stream"
-        for op in self._awaited.pop(stream, []):
+        for op in [*self._awaited.pop(stream, []), *self._in_step(stream)]:
             if op.end + hop > start:
                 start, bound = op.end + hop, "event"
         return start, bound
+
+    def _in_step(self, stream: int) -> Iterator[GpuOp]:
+        """What a stream waits for because it is, or is not, the default stream."""
+        if stream == DEFAULT_STREAM:
+            yield from (op for other, op in self._last.items() if other in self._blocking)
+        elif stream in self._blocking and DEFAULT_STREAM in self._last:
+            yield self._last[DEFAULT_STREAM]
 
 
 class Open:

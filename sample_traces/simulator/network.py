@@ -67,6 +67,7 @@ LOSS = Kernel(
     "LogSoftMaxForwardEpilogue>(float*, float const*, int)",
     0.5,
 )
+OUTSIDE = "cupy_multiply__float32_float_float32"
 ALL_REDUCE = "ncclDevKernel_AllReduce_Sum_bf16_RING_LL(ncclDevKernelArgsStorage<4096ul>)"
 
 

@@ -25,7 +25,8 @@ class Scenario:
 
     `storage_us` is what reading a batch takes the one storage that all workers share; a layer's
     gradients are reduced in `buckets`, of `all_reduce_us` each; a peer reduces with this rank every
-    `peer_step_us` and no sooner. `expect` are findings that must fire;
+    `peer_step_us` and no sooner. Another library runs a kernel of `outside_us` after each layer, on
+    a stream of its own, which may be a blocking one. `expect` are findings that must fire;
     `undecided` ones may. All others must not. `run_ahead` is how far the host may be ahead of the
     GPU: until the launch queue is full, or so that the GPU has finished this step's forward pass,
     or the step before, when the host's step ends.
@@ -82,5 +83,7 @@ class Scenario:
     all_reduce_us: float = 0.0
     buckets: int = 1
     peer_step_us: float = 0.0
+    outside_us: float = 0.0
+    outside_blocks: bool = False
     run_ahead: Literal["half_step", "step", "queue"] = "half_step"
     cuda_sync: bool = False

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from . import truth
+from .framework import OUTSIDE_STREAM
 from .kineto import trace_text
 from .machine import Machine
 from .program import Scenario
@@ -49,7 +50,8 @@ def _waits(scenario: Scenario) -> list[str]:
 
 def train(scenario: Scenario, seed: int, steps: int, *drop: str) -> Recording:
     """Run a program; waits of the kinds `drop` (as Machine has them) do not block."""
-    machine = Machine(seed, frozenset(drop), scenario.pace)
+    blocking = frozenset({OUTSIDE_STREAM} if scenario.outside_blocks else ())
+    machine = Machine(seed, frozenset(drop), scenario.pace, blocking)
     return Training(scenario, machine, seed).run(steps)
 
 

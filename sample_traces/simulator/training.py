@@ -99,6 +99,9 @@ class Training:
         for op in self._layer:
             machine.spend(s.python_us)
             pairs.append((op, self._torch.operator(op.path, [op.kernel])))
+        if s.outside_us:
+            with self._machine.aside(f"outside {number}"):
+                self._torch.outside(s.outside_us)
         if s.item_per_layer:
             self._item(f"item {number}")
         self._log(f"item log {number}", s.layer_log_us)
