@@ -188,6 +188,8 @@ def fidelity(diagnosis: Diagnosis) -> Html:
         ("synchronization records", "yes" if facts.has_sync_events else "no"),
     ]
     if facts.replay is not None:
+        blocking = count(facts.replay.blocking_streams)
+        rows.append(("streams in step with the default stream", blocking))
         rows.append(("time stamps repaired", repaired_text(facts.replay)))
     notes = [*summary.fidelity_facts(diagnosis), *summary.excluded_facts(diagnosis)]
     listed = tag("ul", *(tag("li", text(note)) for note in notes)) if notes else _NOTHING

@@ -8,13 +8,13 @@ from math import isnan
 
 import pytest
 
-from benchmarks.scoring import cases, details, document, real, runs
+from benchmarks.scoring import cases, details, document, real, reasons, runs
 from benchmarks.scoring.cases import Case, Damage
 from benchmarks.scoring.detection import Hits, Seen, hits, macro, share, spread
 from benchmarks.scoring.dose import line
 from benchmarks.scoring.markdown import table
 from benchmarks.scoring.predictions import Prediction, is_first_right, percentile, ranking
-from benchmarks.scoring.results import Results
+from benchmarks.scoring.results import Results, Row
 from benchmarks.scoring.runs import Run
 from benchmarks.scoring.score_fixes import class_errors, fix_class
 from benchmarks.scoring.scores import rows
@@ -209,6 +209,26 @@ def test_misses_are_the_largest_first(made_results: Results) -> None:
         "interval: no fault (seed 0), sync: 1000 us, predicted 700, true 800, [690, 710]"
         " (9.0 % of the step)",
     ]
+
+
+def test_only_what_is_missed_has_a_reason() -> None:
+    told = ["what-if: late_peer-0.05 (seed 2), kernels=2: 4404 us, predicted 2600, true 4310"]
+    met = Row("what-if error, median", "recorded", 6, {"perfkit": "4.9 %"}, "<= 5 %")
+    late = reasons.reasons([met], told)
+    assert len(late) == 1 and late[0].startswith("late_peer")
+    missed = Row("what-if error, median", "recorded", 6, {"perfkit": "10.7 %"}, "<= 5 %")
+    assert [r.split(":")[0] for r in reasons.reasons([missed], [])] == ["recorded pairs"]
+    assert reasons.reasons([met], []) == []
+
+
+def test_an_aim_is_missed_on_its_wrong_side() -> None:
+    def missed(value: str, aim: str) -> bool:
+        return reasons.misses_aim(Row("score", "simulated", 1, {"perfkit": value}, aim))
+
+    assert missed("98.0 %", "85-97 %") and missed("84.9 %", "85-97 %")
+    assert not missed("96.9 %", "85-97 %") and not missed("0.95", ">= 0.9")
+    assert missed("0.89", ">= 0.9") and missed("5.1 %", "<= 5 %") and missed("4.0 %", "0 %")
+    assert not missed("-", "<= 5 %") and not missed("7.0 %", "")
 
 
 def test_the_document_says_where_it_comes_from(made_results: Results) -> None:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from math import isnan
 from typing import Any
 
-from benchmarks.scoring import details, score_rules
+from benchmarks.scoring import details, reasons, score_rules
 from benchmarks.scoring.markdown import table
 from benchmarks.scoring.results import METHODS, Results, Row
 from benchmarks.scoring.score_fixes import class_errors
@@ -88,9 +88,16 @@ def text(results: Results, command: str, date: str, seconds: float) -> str:
         _part("Public traces", details.public(results)),
         *([rules(labelled(results), command, date)] if results.told else []),
         _part("Largest misses", "\n".join(f"- {miss}" for miss in details.misses(results))),
+        *_reasons(results),
         _part("Errors by class of fix", _literal(results)),
     ]
     return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def _reasons(results: Results) -> list[str]:
+    """Why what was missed is missed, of each kind that was."""
+    found = reasons.reasons(rows(results), details.misses(results))
+    return [_part("Why", "\n".join(f"- {reason}" for reason in found))] if found else []
 
 
 def rules(told: list[Told], command: str, date: str) -> str:

@@ -119,6 +119,7 @@ def test_gates_say_which_passed_and_which_failed() -> None:
     assert "failed" not in good
     assert "contradict their times passed 0 of 12,345 (0 %) 0.10 %" in good
     assert "time stamps repaired 3 of 41,210" in good
+    assert "streams in step with the default stream 2" in good
     bad = words(make_withheld(), "fidelity")
     assert "length of the open replay, without residuals failed 8.10 % 1.00 %" in bad
     assert bad.count("passed") == 5

@@ -62,6 +62,7 @@ def make_replay(**changes: Any) -> Replay:
         reordered=3,
         time_stamps=41_210,
         queue_depth=1022,
+        blocking_streams=2,
         failed=[],
     )
     return msgspec.structs.replace(replay, **changes)
