@@ -22,7 +22,7 @@ shift_clock_10us: the GPU's clock is early in half of the trace. All of it is sh
 come first, so the other half is late by as much, which looks like a longer way to the GPU.""",
     r"^damage: .*shift_clock_10ms": """\
 shift_clock_10ms: a clock is shifted back until the lowest latency of a launch is 4 us. That of the
-simulated GPU is higher, so small kernels begin a little early, and their waits lie with the host.""",
+simulated GPU is higher: small kernels begin a little early, and their waits lie with the host.""",
     r"^damage: .*drop_kernels": """\
 drop_kernels: time after a synchronization is charged to it as far as queued work could have hidden
 it. Where kernels are lost, less seems to have been queued, and the rest stays with the host.""",
