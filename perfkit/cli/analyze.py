@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from perfkit.cli.memory import keep_freed_memory
+from perfkit.cli.memory import one_report
 from perfkit.cli.output import progress_bar, refuse_overwriting, write
 from perfkit.errors import PerfkitError
 
@@ -37,6 +37,7 @@ _WIDEST = 120
     type=click.Choice(["researcher", "infrastructure"]),
     help="Only what this one can act on.",
 )
+@one_report()
 def analyze(
     path: str,
     html: str | None,
@@ -65,7 +66,6 @@ def analyze(
     _check_price(gpus, gpu_hour_price)
     _check_targets(path, html, json, markdown)
     settings = _settings(everything)
-    keep_freed_memory()
     with progress_bar() as progress:
         diagnosis = run(
             path, progress=progress, rules=rule or None, ignore=ignore, audience=audience,

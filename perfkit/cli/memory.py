@@ -1,15 +1,28 @@
-"""Memory of a process that ends after one report."""
+"""Memory of a process that ends after one report: what is kept and left costs less."""
 
 from __future__ import annotations
 
-from contextlib import suppress
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from perfkit.trace.garbage import collector_off
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 _LARGEST_KEPT = 32 << 20  # the most that glibc takes
 _MOST_KEPT = 256 << 20
 
 
-def keep_freed_memory() -> None:
+@contextmanager
+def one_report() -> Iterator[None]:
+    """Around a command that makes a report; the end of the process frees all at once."""
+    _keep_freed_memory()
+    with collector_off():
+        yield
+    gc.freeze()  # else the interpreter looks through everything once more when it ends
+
+
+def _keep_freed_memory() -> None:
     """Have glibc keep the memory of one array for the next: fresh pages cost a fault each.
 
     Other C libraries have no such setting, and go on as they do.

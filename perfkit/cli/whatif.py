@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import click
 
-from perfkit.cli.memory import keep_freed_memory
+from perfkit.cli.memory import one_report
 from perfkit.cli.output import progress_bar, refuse_overwriting, write
 from perfkit.errors import PerfkitError
 
@@ -18,6 +18,7 @@ from perfkit.errors import PerfkitError
 @click.option("--rank", type=click.IntRange(0), help="This rank of a recorded run.")
 @click.option("--window", type=click.IntRange(1), help="This profiled window of it, from 1.")
 @click.option("--list", "listed", is_flag=True, help="List the fixes.")
+@one_report()
 def whatif(
     path: str | None,
     fix: tuple[str, ...],
@@ -46,7 +47,6 @@ def _predict(
     from perfkit.reports.whatif import render
 
     refuse_overwriting(path, [json] if json else [])
-    keep_freed_memory()
     with progress_bar() as progress:
         diagnosis = analyze(path, progress=progress, rank=rank, window=window, fixes=fixes)
     if json is not None:

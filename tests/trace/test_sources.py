@@ -17,6 +17,7 @@ import fsspec
 import pytest
 
 from perfkit.errors import PerfkitError
+from perfkit.trace import document as text_of_document
 from perfkit.trace import open_trace, source
 from tests.trace.conftest import Read, names
 from tests.trace.kineto_text import document, host, kernel, many
@@ -289,3 +290,33 @@ def test_a_pipe(tmp_path: Path) -> None:
 
 def test_deflate_without_a_gzip_header(tmp_path: Path) -> None:
     assert "no PyTorch Profiler trace" in refused(tmp_path, zlib.compress(TEXT))
+
+
+def test_a_file_that_shrinks_while_it_is_read_is_truncated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "trace.json"
+    path.write_text(document(*many(200)))
+    size = path.stat().st_size
+    monkeypatch.setattr(text_of_document, "BLOCK_BYTES", 4000)
+    monkeypatch.setattr(text_of_document, "_LAST_BYTES", 1000)
+
+    def shrink(done: int, total: int) -> None:
+        if path.stat().st_size == size:
+            os.truncate(path, size // 2)
+
+    trace = open_trace(path, shrink)
+    assert trace.info.damage.truncated
+    assert 0 < len(trace) < 400
+
+
+def test_a_file_that_vanishes_while_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "trace.json"
+    path.write_text(document(*many(200)))
+    monkeypatch.setattr(text_of_document, "BLOCK_BYTES", 4000)
+    with pytest.raises(
+        PerfkitError, match=r"^Reading .* failed \(.*\): copy it to a local disk\.$"
+    ):
+        open_trace(path, lambda done, total: path.unlink(missing_ok=True))
