@@ -27,10 +27,10 @@ Rows = Sequence[tuple[str, str]]
 
 
 def run(diagnosis: Diagnosis, chart: Html) -> Html:
-    """The section; nothing for a trace file. `chart` is drawn where step times exist."""
-    facts = diagnosis.run
+    """The section; of a trace file only its memory. `chart` is drawn where step times exist."""
+    facts, memory = diagnosis.run, _values("Device memory", _memory_rows(diagnosis.memory))
     if facts is None:
-        return _NOTHING
+        return section("memory", "Memory of the GPU", memory) if memory else _NOTHING
     drawn = bool(facts.steps and facts.steps.points)
     return section(
         "run",
@@ -42,7 +42,7 @@ def run(diagnosis: Diagnosis, chart: Html) -> Html:
         _file_systems(facts.file_systems),
         _gpus(facts.gpus),
         _values("Host, checkpoints and garbage collection", _host_rows(facts)),
-        _values("Device memory", _memory_rows(diagnosis.memory)),
+        memory,
         _missing(facts),
     )
 
@@ -195,7 +195,7 @@ def _host_rows(run: RunFacts) -> list[tuple[str, str]]:
 def _memory_rows(memory: MemoryFacts | None) -> list[tuple[str, str]]:
     if memory is None:
         return []
-    growth = memory.creep_bytes_per_step
+    growth, failed = memory.creep_bytes_per_step, memory.failed
     rows = [
         ("most allocated", size(memory.peak_allocated_bytes)),
         ("most reserved", size(memory.peak_reserved_bytes)),
@@ -203,6 +203,7 @@ def _memory_rows(memory: MemoryFacts | None) -> list[tuple[str, str]]:
         ("retries at the limit", count(memory.retries)),
         ("out of memory", count(memory.ooms)),
         *((f"peak in {k}", size(v)) for k, v in memory.peak_by_phase_bytes.items()),
+        ("asked for when it failed", size(failed.asked_bytes if failed else None)),
     ]
     return [row for row in rows if row[1] != "-"]
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 
+import msgspec
 import pytest
 from rich.cells import cell_len
 
 from perfkit.model.diagnosis import Diagnosis
+from perfkit.model.memory_facts import FailedAllocation
 from perfkit.reports import html, markdown, terminal
 from perfkit.reports.run_summary import run_lines
 from tests.reports.diagnoses import make_diagnosis, make_memory, make_run
@@ -40,6 +42,16 @@ def test_a_trace_file_has_no_run(recorded: Diagnosis) -> None:
     assert run_lines(plain) == []
     assert 'id="run"' not in html.render(plain)
     assert "Run:" not in markdown.render(plain) + terminal.render(plain, width=100, color=False)
+
+
+def test_a_trace_that_tells_of_allocations_has_its_memory() -> None:
+    failed = FailedAllocation(count=1, asked_bytes=4 << 30, allocated_bytes=60 << 30,
+                              reserved_bytes=70 << 30)  # fmt: skip
+    page = html.render(make_diagnosis(memory=msgspec.structs.replace(make_memory(), failed=failed)))
+    assert 'id="memory"' in page
+    assert 'id="run"' not in page
+    assert "asked for when it failed" in page
+    assert 'id="memory"' not in html.render(make_diagnosis())
 
 
 def test_what_was_not_recorded_has_no_line() -> None:
