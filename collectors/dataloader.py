@@ -34,7 +34,10 @@ class _Look(NamedTuple):
     """What was seen of an iterator as it was asked for a batch."""
 
     ready: int | None
-    made_by: MadeBy
+    made_by: MadeBy | None
+    """None where no worker makes batches."""
+    fetcher: Any = None
+    """What makes them in this process, and is timed."""
 
 
 class DataLoaders:
@@ -54,8 +57,6 @@ class DataLoaders:
         self._loaders = Loaders(self._new_loader)
         self._last: tuple[Callable[[], Any], Loader | None] = (lambda: None, None)
         """The iterator that was asked last, held weakly, and its loader."""
-        self._making: dict[int, Loader] = {}
-        """By the id of its fetcher: a loader whose next batch this process is to time in full."""
         self._run: Run | None = None
         self._records: RecordFile | None = None
         self._live: Flag | None = None
@@ -78,7 +79,6 @@ class DataLoaders:
     def start(self, run: Run) -> None:
         """Replace the methods of torch's loader classes. Loops already running are watched too."""
         from torch.utils.data import dataloader as torch_loader
-        from torch.utils.data._utils import fetch as torch_fetch
 
         self._run, self._owner = run, os.getpid()
         self._records = run.records("dataloader")
@@ -91,8 +91,6 @@ class DataLoaders:
         loader = torch_loader.DataLoader
         put(loader, "__iter__", self._around_iter(loader.__iter__))
         put(torch_loader._MultiProcessingDataLoaderIter, "_worker_init_fn", _WorkerInit(self))
-        for fetcher in (torch_fetch._MapDatasetFetcher, torch_fetch._IterableDatasetFetcher):
-            put(fetcher, "fetch", self._around_fetch(fetcher.fetch))
 
     def stop(self) -> None:
         """Put torch's methods back, and tell the workers that still run."""
@@ -123,8 +121,10 @@ class DataLoaders:
 
         @functools.wraps(next_)
         def __next__(iterator: Any) -> Any:  # noqa: N807
-            loader = self._loader_of(iterator) if self.active else None
-            if loader is None:
+            last, loader = self._last
+            if last() is not iterator:
+                loader = self._loader_of(iterator)
+            if loader is None or not self.active:
                 return next_(iterator)
             look = self._look(iterator, loader) if loader.fresh or loader.pace.is_due() else None
             outermost = begin_wait()
@@ -160,16 +160,6 @@ class DataLoaders:
 
         return __iter__
 
-    def _around_fetch(self, fetch: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-        @functools.wraps(fetch)
-        def timed(fetcher: Any, possibly_batched_index: Any) -> Any:
-            loader = self._making.pop(id(fetcher), None) if self._making else None
-            if loader is None or loader.maker is None or not self.active:
-                return fetch(fetcher, possibly_batched_index)
-            return loader.maker.make(fetch, fetcher, possibly_batched_index, loader.asked)
-
-        return timed
-
     def worker_start(self, user: Callable[[int], object] | None, iterator: Any) -> Any:
         """What a new worker of the iterator calls in place of the user's worker_init_fn."""
         if not self.active or self._run is None or self._live is None:
@@ -180,9 +170,8 @@ class DataLoaders:
         return WorkerStart(user, loader.number, self._run.folder, self._live, loader.asked)
 
     def _loader_of(self, iterator: Any) -> Loader | None:
-        last, loader = self._last
-        if last() is iterator:
-            return loader
+        if not self.active:
+            return None
         loader = attempt("Watching a DataLoader", self._loaders.of, iterator)
         self._last = (ref(iterator), loader)
         return loader
@@ -190,38 +179,53 @@ class DataLoaders:
     @guarded("Watching a DataLoader")
     def _look(self, iterator: Any, loader: Loader) -> _Look:
         """Just before a batch is asked for that is to be told of in full."""
-        fetcher = getattr(iterator, "_dataset_fetcher", None)
-        if fetcher is not None:
+        fetcher, ready = getattr(iterator, "_dataset_fetcher", None), standing_ready(iterator)
+        if fetcher is None:
+            return _Look(ready, MadeBy(iterator))
+        self._time_next(fetcher, loader)
+        return _Look(ready, None, fetcher)
+
+    def _time_next(self, fetcher: Any, loader: Loader) -> None:
+        """Until it is called, a function of ours stands before the fetcher's own."""
+        if loader.maker is None and self._records is not None:
             self._io = self._io or ProcessIo()
-            loader.maker = loader.maker or Maker(loader.number, None, self.record, self._io)
-            self._making[id(fetcher)] = loader
-        return _Look(standing_ready(iterator), MadeBy(iterator))
+            loader.maker = Maker(loader.number, None, self._records.add_later, self._io)
+        maker, own = loader.maker, fetcher.__dict__
+        if maker is None or "fetch" in own:
+            return
+
+        def timed(index: Any) -> Any:
+            own.pop("fetch", None)
+            return maker.make(type(fetcher).fetch, fetcher, index, loader.asked)
+
+        own["fetch"] = timed
 
     @guarded("Watching a DataLoader")
     def _asked(
         self, iterator: Any, loader: Loader, look: _Look | None, part: Part | None, took_ns: int
     ) -> None:
         """The answer is there, or an error (None); an error leaves no record."""
-        self._making.pop(id(getattr(iterator, "_dataset_fetcher", None)), None)
-        if part is not None:
-            start_ns, made_by = time.time_ns() - took_ns, look and look.made_by
-            wait = BatchWait(
-                loader=loader.number,
-                batch=loader.asked,
-                start_ns=start_ns,
-                part=part,
-                wait_us=took_ns / 1e3,
-                ready=look and look.ready,
-                early=early_batches(iterator) if look and part == "batch" else None,
-                worker=made_by.worker(iterator) if made_by and part == "batch" else None,
-            )
-            self._tell(loader, wait)
+        if look is not None and look.fetcher is not None:
+            look.fetcher.__dict__.pop("fetch", None)
+        if part is None:
+            return
+        made_by = look.made_by if look is not None and part == "batch" else None
+        wait = BatchWait(
+            loader=loader.number,
+            batch=loader.asked,
+            start_ns=time.time_ns() - took_ns,
+            part=part,
+            wait_us=took_ns / 1e3,
+            ready=look and look.ready,
+            early=early_batches(iterator) if made_by else None,
+            worker=made_by.worker(iterator) if made_by else None,
+        )
+        self._tell(loader, wait)
 
     def _tell(self, loader: Loader, wait: BatchWait) -> None:
         """Write a wait, and before it those held back."""
-        held = loader.take_held()
-        if held is not None:
-            self.record(held)
+        if loader.held:
+            self.record(loader.take_held())
         self.record(wait)
         loader.asked += wait.part == "batch"
         loader.fresh = wait.part != "batch"

@@ -6,15 +6,18 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from time import perf_counter_ns, thread_time_ns, time_ns
+from typing import Any
 
-from perfkit.collectors.guard import attempt
+from perfkit.collectors.guard import failed
 from perfkit.model.capture import BatchMade
 
 try:
     import resource
 except ImportError:  # Windows counts none of this
     resource = None  # type: ignore[assignment]
+
+_SELF = None if resource is None else resource.RUSAGE_SELF
 
 Fetch = Callable[[Any, Any], Any]
 IO = "/proc/self/io"
@@ -73,17 +76,6 @@ class ProcessIo(KeptOpen):
         self._delay = None
 
 
-class _Began(NamedTuple):
-    start_ns: int
-    clock_ns: int
-    cpu_ns: int
-    process_cpu_ns: int
-    delay: bytes
-    faults: int | None
-    io: bytes
-    collate: _Collate
-
-
 class _Collate:
     """The user's collate function, timed; stands in for it during one fetch."""
 
@@ -94,78 +86,97 @@ class _Collate:
 
     def __call__(self, data: Any) -> Any:
         self.items = len(data) if type(data) is list else None
-        began = time.perf_counter_ns()
+        began = perf_counter_ns()
         try:
             return self.collate(data)
         finally:
-            self.took_ns = time.perf_counter_ns() - began
+            self.took_ns = perf_counter_ns() - began
 
 
 class Maker:
-    """Times batches of one loader in this process in full, and passes each to `record`.
+    """Times batches of one loader in this process in full, and passes each to `later`.
 
-    The counters are the whole process's, so that threads the dataset uses count too.
+    The counters are the whole process's, so that threads the dataset uses count too. While a
+    batch is timed they are only read: `later` gets a function that makes the record, and what
+    was read.
     """
 
     def __init__(
-        self,
-        loader: int,
-        worker: int | None,
-        record: Callable[[BatchMade], object],
-        io: ProcessIo,
+        self, loader: int, worker: int | None, later: Callable[..., object], io: ProcessIo
     ) -> None:
         self._loader, self._worker = loader, worker
-        self._record = record
+        self._later = later
         self._pid = os.getpid()
         self._io = io
 
     def make(self, fetch: Fetch, fetcher: Any, index: Any, number: int) -> Any:
         """Batch `number` as the fetcher makes it; nothing is recorded where it raises."""
         collate = fetcher.collate_fn
-        began = attempt("Timing a batch", self._begin, collate)
-        if began is None:
+        timed = _Collate(collate)
+        try:
+            began = self._begin()
+        except Exception as error:
+            failed("Timing a batch", error)
             return fetch(fetcher, index)
-        fetcher.collate_fn = began.collate
+        fetcher.collate_fn = timed
         try:
             batch = fetch(fetcher, index)
         finally:
             fetcher.collate_fn = collate
-        attempt("Timing a batch", self._end, began, fetcher, index, number)
+        try:
+            self._later(self._made, number, timed.took_ns, began, self._end(),
+                        _items(fetcher, index, timed))  # fmt: skip
+        except Exception as error:
+            failed("Timing a batch", error)
         return batch
 
-    def _begin(self, collate: Callable[[Any], Any]) -> _Began:
-        return _Began(
-            collate=_Collate(collate),
-            io=self._io.read(),
-            faults=_major_faults(),
-            delay=self._io.delay(),
-            process_cpu_ns=time.process_time_ns(),
-            cpu_ns=time.thread_time_ns(),
-            start_ns=time.time_ns(),
-            clock_ns=time.perf_counter_ns(),
-        )
+    def _begin(self) -> _Readings:
+        """The clock last, for reading the counters is no part of making the batch."""
+        delay, usage, io = self._io.delay(), _usage(), self._io.read()
+        return io, delay, usage, thread_time_ns(), time_ns(), perf_counter_ns()
 
-    def _end(self, began: _Began, fetcher: Any, index: Any, number: int) -> None:
-        took_ns = time.perf_counter_ns() - began.clock_ns
-        cpu_ns = time.thread_time_ns() - began.cpu_ns
-        process_cpu_ns = time.process_time_ns() - began.process_cpu_ns
-        faults, collate_ns = _major_faults(), began.collate.took_ns
-        record = BatchMade(
+    def _end(self) -> _Readings:
+        """The clock first, and reads that count as such last."""
+        clock_ns, cpu_ns, usage = perf_counter_ns(), thread_time_ns(), _usage()
+        return self._io.read(), self._io.delay(), usage, cpu_ns, 0, clock_ns
+
+    def _made(
+        self, number: int, collate_ns: int | None, began: _Readings, end: _Readings,
+        items: int | None,
+    ) -> BatchMade:  # fmt: skip
+        io, delay, usage, cpu_ns, start_ns, clock_ns = began
+        took_ns = end[-1] - clock_ns
+        return BatchMade(
             loader=self._loader,
             worker=self._worker,
             pid=self._pid,
             batch=number,
-            start_ns=began.start_ns,
+            start_ns=start_ns,
             fetch_us=(took_ns - (collate_ns or 0)) / 1e3,
             collate_us=None if collate_ns is None else collate_ns / 1e3,
-            cpu_us=cpu_ns / 1e3,
-            process_cpu_us=process_cpu_ns / 1e3,
-            run_delay_us=_delay_us(began.delay, self._io.delay()),
-            items=_items(fetcher, index, began.collate),
-            major_faults=None if faults is None else faults - (began.faults or 0),
-            **_io_between(began.io, self._io.read()),
+            cpu_us=(end[3] - cpu_ns) / 1e3,
+            process_cpu_us=_process_cpu_us(end[2]) - _process_cpu_us(usage),
+            run_delay_us=_delay_us(delay, end[1]),
+            items=items,
+            major_faults=None if resource is None else end[2].ru_majflt - usage.ru_majflt,
+            **_io_between(io, end[0]),
         )
-        self._record(record)
+
+
+_Readings = tuple[bytes, bytes, Any, int, int, int]
+"""IO, SCHEDSTAT, the process's usage, and in ns the thread's processor time, date (0: not asked
+for) and clock."""
+
+
+def _usage() -> Any:
+    """What the system counts of this process; without such counts its processor time (ns)."""
+    return time.process_time_ns() if resource is None else resource.getrusage(_SELF)
+
+
+def _process_cpu_us(usage: Any) -> float:
+    if resource is None:
+        return int(usage) / 1e3
+    return float(round(usage.ru_utime * 1e6) + round(usage.ru_stime * 1e6))
 
 
 def _delay_us(before: bytes, after: bytes) -> float | None:
@@ -197,7 +208,3 @@ _COUNTERS = ("read_bytes", "rchar", "syscr")
 
 def _counter(words: list[bytes], name: str) -> int:
     return int(words[words.index(b"%b:" % name.encode()) + 1])
-
-
-def _major_faults() -> int | None:
-    return None if resource is None else resource.getrusage(resource.RUSAGE_SELF).ru_majflt

@@ -41,10 +41,8 @@ class Loader:
         self.held_ns += took_ns
         self.asked += 1
 
-    def take_held(self) -> BatchWait | None:
-        """The waits held back, as one record, if there are any."""
-        if not self.held:
-            return None
+    def take_held(self) -> BatchWait:
+        """The waits held back, as one record."""
         held, took_ns = self.held, self.held_ns
         self.held = self.held_ns = 0
         return BatchWait(

@@ -9,9 +9,9 @@ from threading import get_ident
 from time import perf_counter_ns
 from typing import Any
 
-from perfkit.collectors.guard import failed, guarded
+from perfkit.collectors.guard import failed
 from perfkit.collectors.patches import Patches
-from perfkit.collectors.ranges import Handle, close_range, listening, open_range
+from perfkit.collectors.ranges import Handle, close_range, listener, open_phase
 
 
 class Phases:
@@ -38,6 +38,7 @@ class Phases:
         self.has_backward = False
         """Whether a backward pass has been seen, so that an optimizer step is to be expected."""
         self.on_phase_end: list[Callable[[str], None]] = []
+        self._listening = listener()
         self._waits = False
         self._wait_began_ns = 0
         self._range: Handle | None = None
@@ -47,6 +48,7 @@ class Phases:
     def install(self) -> None:
         """Hook into torch: its backward pass and every optimizer."""
         torch = import_module("torch")
+        self._listening = listener()
         hooks = import_module("torch.optim.optimizer")
         before = hooks.register_optimizer_step_pre_hook(self._optimizer_begins)
         self._undo.append(before.remove)
@@ -65,24 +67,27 @@ class Phases:
         """Leave the phase the step is in for this one (None: outside of any)."""
         if self._range is not None:
             close_range(self._range)
-        if self.current is not None:
+        if self.on_phase_end and self.current is not None:
             for call in tuple(self.on_phase_end):
                 call(self.current)
         self.current = phase
-        self._range = open_range(f"perfkit::{phase}") if phase and listening() else None
+        self._range = open_phase(phase) if phase and self._listening() else None
 
-    @guarded("Marking a phase")
     def enter_here(self, phase: str | None) -> None:
-        """The same where the caller is on the training thread."""
-        if get_ident() == self.thread:
+        """The same where the caller is on the training thread; raises nothing."""
+        if get_ident() != self.thread:
+            return
+        try:
             self.enter(phase)
+        except Exception as error:
+            failed("Marking a phase", error)
 
     def look(self) -> bool:
         """Find out whether anybody looks at phases now; where nobody does, none is left open."""
-        self.looked_at = listening() or bool(self.on_phase_end)
-        if self.current is not None and not self.looked_at:
+        looked_at = self.looked_at = self._listening() or bool(self.on_phase_end)
+        if not looked_at and self.current is not None:
             self.enter(None)
-        return self.looked_at
+        return looked_at
 
     def begin_wait(self) -> bool:
         """The caller waits for a batch from here on. True: it must call `end_wait` after it.
@@ -136,17 +141,14 @@ class Phases:
         def marked(*args: Any, **kwargs: Any) -> Any:
             if self.has_backward and not self.looked_at:
                 return backward(*args, **kwargs)
-            self._backward_begins()
+            if get_ident() == self.thread:
+                self.has_backward = True
+            if self.looked_at:
+                self.enter_here("backward")
             try:
                 return backward(*args, **kwargs)
             finally:
-                self.enter_here(None)
+                if self.current is not None:
+                    self.enter_here(None)
 
         return marked
-
-    @guarded("Marking the backward pass")
-    def _backward_begins(self) -> None:
-        if self.is_training_thread():
-            self.has_backward = True
-            if self.looked_at:
-                self.enter("backward")

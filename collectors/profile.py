@@ -181,22 +181,21 @@ class Steps(Generic[T]):
 
     def __iter__(self) -> Iterator[T]:
         session = self._session
+        phases, end_step = session.phases, session.step
         attempt("Beginning a step", session.begin, "steps()")
-        batches = _waiting(session, iter, self._loader)
-        while (batch := _waiting(session, next, batches, _END)) is not _END:
+        batches: Any = None
+        while True:
+            batch, outermost = _END, phases.begin_wait()
+            try:
+                batches = iter(self._loader) if batches is None else batches
+                batch = next(batches, _END)
+            finally:
+                if outermost:
+                    phases.end_wait(batch is not _END)
+            if batch is _END:
+                return
             yield batch
-            session.step("steps()")
+            end_step("steps()")
 
 
 _END: Any = object()
-
-
-def _waiting(session: Session, call: Callable[..., Any], *args: Any) -> Any:
-    """The call's result; the time it takes is waited for data."""
-    result, outermost = _END, session.phases.begin_wait()
-    try:
-        result = call(*args)
-    finally:
-        if outermost:
-            session.phases.end_wait(result is not _END)
-    return result

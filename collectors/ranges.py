@@ -12,6 +12,7 @@ from typing import Any
 from perfkit.collectors.guard import attempt, disabled
 from perfkit.collectors.nvtx_ranges import Nvtx
 
+PREFIX = "perfkit::"
 _nvtx = Nvtx()
 _numbers = itertools.count()
 _open: dict[int, Any] = {}
@@ -21,16 +22,23 @@ Handle = tuple[int, Any]
 
 def _look_for_torch() -> bool:
     """Whether the PyTorch Profiler runs, before torch's own answer to that is known."""
-    global _profiler_runs  # noqa: PLW0603
-    autograd = getattr(sys.modules.get("torch"), "autograd", None)
+    global _profiler_runs, _enter, _exit  # noqa: PLW0603
+    autograd: Any = getattr(sys.modules.get("torch"), "autograd", None)
     answer: Callable[[], bool] | None = getattr(autograd, "_profiler_enabled", None)
     if answer is None:
         return False
+    # below the Python of torch.profiler.record_function: 4 us a range in place of 17
+    _enter = autograd._record_function_with_args_enter
+    _exit = autograd._record_function_with_args_exit
     _profiler_runs = answer
     return answer()
 
 
 _profiler_runs: Callable[[], bool] = _look_for_torch
+_enter: Callable[[str], Any]
+_exit: Callable[[Any], None]
+_cheap: Any = None
+"""torch's kind of ranges for its own operators, while phases are recorded so."""
 
 
 def listening() -> bool:
@@ -38,21 +46,55 @@ def listening() -> bool:
     return _profiler_runs() or _nvtx.listens
 
 
+def listener() -> Callable[[], bool]:
+    """What answers as `listening` does, and is torch's own function where that says it all."""
+    listening()  # looks for torch
+    return listening if _nvtx.listens or _profiler_runs is _look_for_torch else _profiler_runs
+
+
 def open_range(name: str) -> Handle:
     """Begin a range where a profiler would see it; give what it returns to `close_range`."""
     number = next(_numbers)
     if _profiler_runs():
-        _open[number] = _torch()._record_function_with_args_enter(name)
-    return number, _nvtx.open(name)
+        _open[number] = _enter(name)
+    return number, _nvtx.open(name) if _nvtx.listens else None
+
+
+def open_phase(phase: str) -> Handle:
+    """The same for the range of a phase, which begins and ends a few times a step."""
+    if _cheap is None:
+        return open_range(PREFIX + phase)
+    number = next(_numbers)
+    mark = _open[number] = _cheap(PREFIX + phase)
+    mark.__enter__()
+    return number, _nvtx.open(PREFIX + phase) if _nvtx.listens else None
+
+
+def make_phases_cheap(cheap: bool) -> None:
+    """Whether phases are recorded as operators are: 1 us a range.
+
+    Only for a trace in which they become annotations again as it is written.
+    """
+    global _cheap  # noqa: PLW0603
+    kinds = getattr(sys.modules["torch"]._C, "_profiler", None)
+    _cheap = getattr(kinds, "_RecordFunctionFast", None) if cheap else None
 
 
 def close_range(handle: Handle) -> None:
     """End a range, in any order with others."""
     number, nvtx = handle
-    _nvtx.close(nvtx)
+    if nvtx is not None:
+        _nvtx.close(nvtx)
     record = _open.pop(number, None)
     if record is not None:
-        _torch()._record_function_with_args_exit(record)
+        _end(record)
+
+
+def _end(record: Any) -> None:
+    if hasattr(record, "__exit__"):
+        record.__exit__(None, None, None)
+    else:
+        _exit(record)
 
 
 def close_all() -> None:
@@ -62,16 +104,11 @@ def close_all() -> None:
     all objects (a tenth of a second a million). Closing such a range later does nothing more.
     """
     while _open:
-        _torch()._record_function_with_args_exit(_open.popitem()[1])
-    kind = _torch().profiler.record_function
+        _end(_open.popitem()[1])
+    kind = sys.modules["torch"].autograd.profiler.record_function
     for mark in [one for one in gc.get_referrers(kind) if type(one) is kind]:
         if getattr(mark, "record", None) is not None:
             mark.__exit__(None, None, None)
-
-
-def _torch() -> Any:
-    """What torch.profiler.record_function calls below its Python: 2 us a range in place of 9."""
-    return sys.modules["torch"].autograd
 
 
 @contextmanager

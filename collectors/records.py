@@ -5,54 +5,78 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
+from perfkit.collectors.guard import attempt
+
 _FLUSH_AFTER_S = 1.0
-_FLUSH_AT_BYTES = 64_000
+_FLUSH_AT_RECORDS = 250
+
+_Later = tuple[Callable[..., msgspec.Struct], tuple[Any, ...]]
+"""What makes a record, and of what."""
 
 
 class RecordFile:
     """Records appended to a JSONL file, a line each; the file appears with the first one.
 
-    Lines are written whole, many at a time, at least once a second as long as records come. A
-    process forked from the owner writes nothing. OSError, such as a full disk, comes out of `add`
-    or `close` once; after it the file takes no more records.
+    Lines are written whole, many at a time, at least once a second as long as records come. They
+    are made only then: one after the other that takes a third of the time each, and a step in
+    which a record comes pays next to nothing. A process forked from the owner writes nothing.
+    OSError, such as a full disk, comes out of `add` or `close` once; after it the file takes no
+    more records.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lines = bytearray()
-        self._written = time.monotonic()
+        self._held: list[msgspec.Struct | _Later] = []
+        self._due = time.monotonic() + _FLUSH_AFTER_S
         self._owner = os.getpid()
         self._failed = False
         self._lock = threading.Lock()
 
     def add(self, record: msgspec.Struct) -> None:
         """Append one record of `perfkit.model.capture`; safe from any thread."""
-        if os.getpid() != self._owner:  # before the lock, which a fork may have copied held
-            return
-        with self._lock:
-            if self._failed:
-                return
-            self._lines += msgspec.json.encode(record) + b"\n"
-            late = time.monotonic() - self._written > _FLUSH_AFTER_S
-            if late or len(self._lines) >= _FLUSH_AT_BYTES:
-                self._flush()
+        self._hold(record)
+
+    def add_later(self, make: Callable[..., msgspec.Struct], *readings: Any) -> None:
+        """The same of what `make` makes of the readings, when it is written."""
+        self._hold((make, readings))
 
     def flush(self) -> None:
         """Write what is held back."""
-        if os.getpid() != self._owner:
+        if os.getpid() != self._owner:  # before the lock, which a fork may have copied held
+            self._held.clear()
             return
         with self._lock:
+            lines = self._taken()
             if not self._failed:
-                self._flush()
+                self._write(lines)
 
     close = flush
 
-    def _flush(self) -> None:
-        lines, self._lines, self._written = self._lines, bytearray(), time.monotonic()
+    def _hold(self, record: msgspec.Struct | _Later) -> None:
+        held = self._held
+        held.append(record)
+        if time.monotonic() >= self._due or len(held) >= _FLUSH_AT_RECORDS:
+            self.flush()
+
+    def _taken(self) -> bytearray:
+        """The lines of what is held, which other threads may add to meanwhile."""
+        self._due = time.monotonic() + _FLUSH_AFTER_S
+        records = self._held[:]
+        del self._held[: len(records)]
+        lines = bytearray()
+        for one in records:
+            record = attempt("A record", one[0], *one[1]) if isinstance(one, tuple) else one
+            if record is not None:
+                lines += msgspec.json.encode(record) + b"\n"
+        return lines
+
+    def _write(self, lines: bytearray) -> None:
         if not lines:
             return
         try:

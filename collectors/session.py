@@ -31,6 +31,8 @@ _STRENGTH: dict[Marker, int] = {
     "steps()": 2,
     "step()": 2,
 }
+_WAITS_NEXT: frozenset[Marker] = frozenset({"dataloader", "steps()"})
+"""Where a step ends so, a batch is waited for at once."""
 _TRIGGERED_WINDOWS = 3
 _TICK_NS = 1_000_000_000
 _MOST_ACCUMULATED = 256
@@ -62,6 +64,8 @@ class Session:
         self._marker: Marker | None = None
         self._strength = -1
         """Of the marker; none yet."""
+        self._looks = True
+        """Whether a step's end has to look who is there to see phases; a wait does so itself."""
         self._optimizer: int | None = None
         self._step = 0
         self._accumulated = 0
@@ -220,6 +224,7 @@ class Session:
     def _take(self, marker: Marker) -> None:
         """Steps are marked so from here on, and one begins; weaker markers need no call more."""
         self._marker, self._strength = marker, _STRENGTH[marker]
+        self._looks = marker not in _WAITS_NEXT
         if self._strength > _STRENGTH["dataloader"]:
             self.phases.on_wait = None
         if self._strength > _STRENGTH["optimizer"]:
@@ -227,22 +232,24 @@ class Session:
         self._clock.forget(self._step)
 
     def _end_step(self) -> None:
-        step, self._step = self._step, self._step + 1
-        if self.phases.current is not None:
-            self.phases.enter(None)
-        was_recording = self._clock.profiled
+        step, clock, phases = self._step, self._clock, self.phases
+        self._step = step + 1
+        if phases.current is not None:
+            phases.enter(None)
+        was_recording = clock.profiled
         for collector, ended in self._each_step:
             try:
                 ended(step)
             except Exception as error:
                 self._drop(collector, error)
-        recording = self._clock.profiled = self._profiler.recording
-        self.phases.look()
+        recording = clock.profiled = self._profiler.recording
+        if self._looks:
+            phases.look()
         if was_recording and not recording:
-            self._clock.restart(self._step)  # exporting is perfkit's time, not the next step's
-        elif self._clock.slowdown is not None:
+            clock.restart(step + 1)  # exporting is perfkit's time, not the next step's
+        elif clock.slowdown is not None:
             self._open_for_slowdown()
-        if time.perf_counter_ns() >= self._tick_due_ns:
+        if clock.last_ns >= self._tick_due_ns:
             self._tick()
 
     def _tick(self) -> None:

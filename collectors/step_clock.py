@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from statistics import median
+from time import perf_counter_ns
 from typing import Literal
 
 from perfkit.collectors.protocol import Run
@@ -51,7 +52,8 @@ class StepClock:
         self._wall_ns: list[int] = []
         self._data_ns: list[int] = []
         self._was_profiled = False
-        self._last_ns = 0
+        self.last_ns = 0
+        """When the last step ended, on the clock of `time.perf_counter_ns`."""
         self._watch = Watch()
 
     def sight(self) -> Sight:
@@ -75,13 +77,13 @@ class StepClock:
 
     def _restart(self, step: int) -> None:
         self._take_data_ns()
-        self._last_ns = time.perf_counter_ns()
+        self.last_ns = perf_counter_ns()
         self._begin_block(step)
 
     def step(self, step: int) -> None:
         """Step number `step` has ended."""
-        now = time.perf_counter_ns()
-        wall_ns, self._last_ns = now - self._last_ns, now
+        now = perf_counter_ns()
+        wall_ns, self.last_ns = now - self.last_ns, now
         if self.profiled is not self._was_profiled:
             self._write()
             self._begin_block(step, wall_ns)
@@ -101,7 +103,7 @@ class StepClock:
         self._was_profiled = self.profiled
         self._first = first
         self._block_start_ns = time.time_ns() - running_ns
-        self._block_due_ns = self._last_ns - running_ns + _BLOCK_NS
+        self._block_due_ns = self.last_ns - running_ns + _BLOCK_NS
 
     def _write(self) -> None:
         """The block as a record, and before the watch."""

@@ -11,12 +11,12 @@ from collections.abc import Callable
 from importlib import import_module
 from math import inf
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 from perfkit.collectors.guard import attempt, say_once
 from perfkit.collectors.patches import Patches
 from perfkit.collectors.protocol import Run
-from perfkit.collectors.ranges import close_all
+from perfkit.collectors.ranges import PREFIX, close_all, make_phases_cheap
 from perfkit.model.capture import Schedule, Sight, Window
 
 Reason = Literal["schedule", "slow-step", "slow-steps", "signal"]
@@ -38,6 +38,8 @@ class TorchProfiler:
         self._on_window = on_window
         self._run: Run | None = None
         self._window: _OpenWindow | None = None
+        self.recording = False
+        """Whether a window is open, warm-up included."""
         self._next_start: float = schedule.wait if schedule.repeat else inf
         self._left = schedule.repeat
         self._requested: Reason | None = None
@@ -46,11 +48,6 @@ class TorchProfiler:
     def sight(self) -> Sight:
         """Whether torch can profile here, and devices too."""
         return _sight()
-
-    @property
-    def recording(self) -> bool:
-        """Whether a window is open, warm-up included."""
-        return self._window is not None
 
     def start(self, run: Run) -> None:
         """Begin; with `wait=0` the first window opens at once."""
@@ -89,16 +86,17 @@ class TorchProfiler:
             self._left -= 1
             self._next_start = step + self._schedule.wait if self._left else inf
         self._window = _opened(self._run, self._schedule, step, reason, self._give_way)
+        self.recording = self._window is not None
 
     def _give_way(self) -> None:
         """The user starts a profiler of their own, and only one can run: drop this window."""
         say_once("Another profiler was started in this process, so this window was given up.")
         if self._window is not None:
-            window, self._window = self._window, None
+            window, self._window, self.recording = self._window, None, False
             window.abandon()
 
     def _close(self) -> None:
-        window, self._window = self._window, None
+        window, self._window, self.recording = self._window, None, False
         if window is None or self._run is None:
             return
         trace = window.close()
@@ -116,7 +114,7 @@ class TorchProfiler:
         packed = trace.with_name(window.file)
         try:
             with trace.open("rb") as plain, gzip.open(packed, "wb", _COMPRESSION) as target:
-                shutil.copyfileobj(plain, target, 1 << 20)
+                _copy(plain, target)
             packed.replace(trace.parent.with_name(window.file))
         finally:
             shutil.rmtree(trace.parent, ignore_errors=True)
@@ -133,9 +131,11 @@ class _OpenWindow:
         self._steps = 0
         self._trace: Path | None = None
         self._scratch = run.folder / f".window{step}.{os.getpid()}"
-        self._profiler = _profiler(run, self._action, self._export)
+        on_gpu = bool(_torch().cuda.is_initialized())
+        self._profiler = _profiler(run, on_gpu, self._action, self._export)
         self._profiler.step_num = step
         self._profiler.start()
+        make_phases_cheap(not on_gpu)  # on a GPU, Kineto shows annotations in its rows too
         self._patches = _before_another_profiler(give_way)
 
     @property
@@ -158,6 +158,7 @@ class _OpenWindow:
 
     def _end_ranges(self) -> None:
         """The step's mark first, so that looking for the others is no part of the step."""
+        make_phases_cheap(False)
         mark = getattr(self._profiler, "step_rec_fn", None)
         if mark is not None:
             mark.__exit__(None, None, None)
@@ -166,6 +167,7 @@ class _OpenWindow:
     def abandon(self) -> None:
         """Stop and keep nothing."""
         self._patches.undo()
+        make_phases_cheap(False)
         attempt("Ending ranges", close_all)
         self._profiler.on_trace_ready = None
         attempt("Stopping the profiler", self._profiler.stop)
@@ -207,11 +209,36 @@ def _opened(
     return _OpenWindow(run, schedule, step, reason, give_way)
 
 
-def _profiler(run: Run, action: Callable[[int], Any], ready: Callable[[Any], None]) -> Any:
+_OPERATOR, _ANNOTATION = (
+    tuple(f'"cat": "{kind}",{between}"name": "{PREFIX}'.encode() for between in (" ", "\n    "))
+    for kind in ("cpu_op", "user_annotation")
+)
+"""How Kineto writes the first of an event, on one line or, lately, on several."""
+
+
+def _copy(plain: IO[bytes], target: gzip.GzipFile) -> None:
+    """Phases that were recorded as operators are written as the annotations that they are."""
+    rest = b""
+    while chunk := plain.read(1 << 18):
+        events, mark, rest = (rest + chunk).rpartition(b'"ph"')
+        target.write(_as_annotations(events))
+        rest = mark + rest
+    target.write(_as_annotations(rest))
+
+
+def _as_annotations(events: bytes) -> bytes:
+    for operator, annotation in zip(_OPERATOR, _ANNOTATION, strict=True):
+        events = events.replace(operator, annotation)
+    return events
+
+
+def _profiler(
+    run: Run, on_gpu: bool, action: Callable[[int], Any], ready: Callable[[Any], None]
+) -> Any:
     from torch.profiler import ProfilerActivity, profile
 
     activities = [ProfilerActivity.CPU]
-    if _torch().cuda.is_initialized():
+    if on_gpu:
         activities.append(ProfilerActivity.CUDA)
     return profile(
         activities=activities,

@@ -70,7 +70,7 @@ class WorkerStart:
             self.folder,
             States(self.loader, worker),
         )
-        maker = Maker(self.loader, worker, file.add, ProcessIo())
+        maker = Maker(self.loader, worker, file.add_later, ProcessIo())
         watch_fetchers(maker, Pace.after(self.asked), self.live)
 
 
@@ -120,9 +120,9 @@ class _WorkerFile:
         self._thread: threading.Thread | None = None
         self._files = OpenFiles(str(folder))
 
-    def add(self, record: BatchMade) -> None:
-        """Keep a record to be written soon."""
-        self._file.add(record)
+    def add_later(self, make: Callable[..., BatchMade], *readings: Any) -> None:
+        """Keep a record to be made and written soon."""
+        self._file.add_later(make, *readings)
         if self._thread is None:
             self._begin()
         if not self._pending.is_set():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -30,6 +31,41 @@ def test_records_come_back_as_they_were_added(tmp_path: Path) -> None:
         file.add(record)
     file.close()
     assert lines(file.path) == added
+
+
+def test_a_record_is_made_when_it_is_written_and_one_that_fails_is_left_out(
+    tmp_path: Path,
+) -> None:
+    file, made = RecordFile(tmp_path / "gc.jsonl"), list[int]()
+
+    def make(start: int) -> Collection:
+        made.append(start)
+        return collection(start // (start - 2))
+
+    for start in (1, 2, 3):
+        file.add_later(make, start)
+    file.add(collection(4))
+    assert made == []
+    file.close()
+    assert made == [1, 2, 3]
+    assert lines(file.path) == [collection(-1), collection(3), collection(4)]
+
+
+def test_records_of_several_threads_are_all_written_once(tmp_path: Path) -> None:
+    file = RecordFile(tmp_path / "gc.jsonl")
+
+    def add(first: int) -> None:
+        for start in range(first, first + 2000):
+            file.add(collection(start))
+
+    threads = [threading.Thread(target=add, args=(n * 2000,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    file.close()
+    starts = [record.start_ns for record in lines(file.path) if isinstance(record, Collection)]
+    assert sorted(starts) == list(range(8000))
 
 
 def test_nothing_is_written_without_a_record(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import os
 import signal
 import time
@@ -14,8 +16,10 @@ from typing import Any
 import pytest
 
 import perfkit
+from perfkit.collectors import torch_profiler
 from perfkit.collectors.session import current
 from perfkit.model.capture import StepTimes
+from perfkit.model.trace import Kind
 from tests.collectors.training import rank_file, records, step_count
 
 torch: Any = pytest.importorskip("torch")
@@ -107,6 +111,8 @@ def test_phases_and_the_data_wait_are_marked(tmp_path: Path) -> None:
     for name in ("data", "forward", "backward", "optimizer"):
         assert seen.count(f"perfkit::{name}") == 4
     assert seen.count("mine") == 4
+    kinds = {trace.kind[row] for row, name in enumerate(seen) if name.startswith("perfkit::")}
+    assert kinds == {Kind.ANNOTATION}  # recorded as operators, which is cheaper
     for block in records(tmp_path, StepTimes):
         for wall, data in zip(block.wall_us, block.data_us, strict=True):
             assert 20_000 < data <= wall
@@ -263,3 +269,16 @@ def test_hooks_are_undone(tmp_path: Path) -> None:
     assert torch.autograd.backward is before
     assert not hooks._global_optimizer_pre_hooks
     assert not hooks._global_optimizer_post_hooks
+
+
+@pytest.mark.parametrize("between", [b" ", b"\n    "], ids=["one line", "several"])
+def test_phases_become_annotations_wherever_the_copy_cuts_the_trace(between: bytes) -> None:
+    names = [b"perfkit::forward", b"aten::mul", b"perfkit::data"]
+    event = b'  {\n    "ph": "X", "cat": "%s",' + between + b'"name": "%s", "pid": 1\n  },\n'
+    text = b"".join(event % (b"cpu_op", names[i % 3]) for i in range(60_000)) + b"]}"
+    packed = io.BytesIO()
+    with gzip.GzipFile(fileobj=packed, mode="wb", compresslevel=1) as target:
+        torch_profiler._copy(io.BytesIO(text), target)
+    kinds = [b"user_annotation", b"cpu_op", b"user_annotation"]
+    wanted = b"".join(event % (kinds[i % 3], names[i % 3]) for i in range(60_000)) + b"]}"
+    assert gzip.decompress(packed.getvalue()) == wanted
