@@ -25,7 +25,8 @@ def allocated_memory(facts: Facts) -> MemoryFacts | None:
 
 def _of_one_gpu(told: Allocations, device: int) -> Int64s:
     """What is told of the GPU that the trace is of, or else of the first one that has totals."""
-    known = (told.device_type > _CPU) & (told.device >= 0) & (told.allocated >= 0)
+    known = (told.device_type > _CPU) & (told.device >= 0)
+    known &= (told.allocated >= 0) & (told.reserved >= 0)
     mine = known & (told.device == device)
     if not mine.any() and known.any():
         mine = known & (told.device == told.device[known.argmax()])
@@ -62,7 +63,7 @@ def _after_steps(told: Allocations, rows: Int64s, ends: Int64s) -> list[MemorySt
 
 
 def _failed(told: Allocations, rows: Int64s) -> FailedAllocation | None:
-    failed = np.flatnonzero(told.failed[rows])
+    failed = np.flatnonzero(told.failed[rows] & (told.size[rows] > 0))
     if not len(failed):
         return None
     last = rows[failed[-1]]

@@ -19,7 +19,7 @@ When not to
 
 References
     https://docs.nvidia.com/deploy/xid-errors/analyzing-xid-catalog.html (texts and first actions)
-    https://docs.nvidia.com/health-validation/reference/checks/xid.md (46, 48, 63, 64: drain)
+    https://docs.nvidia.com/health-validation/reference/checks/xid.md (46, 48: drain and reset)
     https://docs.nvidia.com/deploy/a100-gpu-mem-error-mgmt/error-recovery-and-response-flags.html
     (uncorrectable errors need a reset; a pending remap waits for one)
 """

@@ -174,6 +174,16 @@ def test_old_writers_who_tell_no_totals_say_nothing(tmp_path: Path) -> None:
     assert read(tmp_path, gpu_trace(3, [held_after(3, 60, args=totals)])).memory is None
 
 
+@pytest.mark.parametrize("missing", ["Total Reserved", "Bytes"])
+def test_half_of_what_is_told_of_a_failure_is_no_post_mortem(tmp_path: Path, missing: str) -> None:
+    lost = held_after(15, 74, 77, 4, name="[OutOfMemory]", args={missing: None})
+    memory = read(tmp_path, gpu_trace(3, [held_after(3, 60), lost])).memory
+    assert memory is not None
+    assert (memory.peak_reserved_bytes, memory.failed) == (
+        (77 if missing == "Bytes" else 70) * GB, None
+    )  # fmt: skip
+
+
 @needs_public
 @pytest.mark.parametrize(
     ("path", "allocated", "reserved"),
