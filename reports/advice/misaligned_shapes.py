@@ -4,7 +4,7 @@ What it detects
     GEMMs in 16 bits, TF32 or FP8 with an inner or output size that is no multiple of 16 bytes
     (8 elements in 16 bits, 4 in TF32, 16 in FP8), and whose kernel shows that it paid: it ran off
     the tensor cores, or its name says that it loads fewer elements at once (align1, align2). Needs
-    recorded shapes, and a GPU whose peak rates are known.
+    recorded shapes, and a GPU whose peak rates are known ([tool.perfkit.peaks] adds them).
 
 Why it costs
     Operands are loaded 16 bytes at a time. Where rows do not start at such a boundary, the library

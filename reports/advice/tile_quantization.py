@@ -4,7 +4,7 @@ What it detects
     GEMMs limited by computation whose output, cut into the tiles that the kernel's name tells,
     fills less than three quarters of whole tiles and whole waves of the GPU's multiprocessors.
     Kernels that split the inner dimension or hand out tiles as they go do not count. Needs
-    recorded shapes, and a GPU whose peak rates are known.
+    recorded shapes, and a GPU whose peak rates are known ([tool.perfkit.peaks] adds them).
 
 Why it costs
     A tile that is partly outside of the output takes as long as a whole one, and 109 tiles on
@@ -51,14 +51,7 @@ def check(diagnosis: Diagnosis) -> Advice | None:
         cost_us=cost,
         limits=LIMITS,
         evidence=[_evidence(o) for o in poor[:4]],
-        remedy=Remedy(
-            text=(
-                "Change the free size (batch or sequence) so that tiles fill whole waves, or let "
-                "autotuning try other tiles."
-            ),
-            snippet='model = torch.compile(model, mode="max-autotune")',
-            applies_to="PyTorch 2.0 and newer",
-        ),
+        remedy=_remedy(poor[0], diagnosis.device.sm_count or 0),
         places=[],
     )
 
@@ -68,6 +61,34 @@ def _lost_us(one: MatrixOperator) -> float:
     if one.bound != "compute" or one.ideal_us is None or one.tile_share is None:
         return 0.0
     return min(one.total_us * (1 - one.tile_share), one.total_us - one.ideal_us / REACHABLE)
+
+
+def _remedy(one: MatrixOperator, multiprocessors: int) -> Remedy:
+    return Remedy(
+        text=(
+            "Change the free size (batch or sequence) so that tiles fill whole waves"
+            f"{_instead(one, multiprocessors)}, or let autotuning try other tiles."
+        ),
+        snippet='model = torch.compile(model, mode="max-autotune")',
+        applies_to="PyTorch 2.0 and newer",
+    )
+
+
+def _instead(one: MatrixOperator, multiprocessors: int) -> str:
+    """The most rows that need a wave less; nothing where each wave would do less with them."""
+    if not (one.m and one.n and one.tile and multiprocessors):
+        return ""
+    high, wide = (int(size) for size in one.tile.split("x"))
+    rows, columns, high = min(
+        ((-(-one.m // h), (one.batch or 1) * -(-one.n // w), h)
+         for h, w in ((high, wide), (wide, high))),
+        key=lambda cut: cut[0] * cut[1],
+    )  # fmt: skip
+    fewer = -(-rows * columns // multiprocessors) - 1
+    fits = fewer * multiprocessors // columns * high
+    if not fewer or fits * (fewer + 1) <= one.m * fewer:
+        return ""
+    return f" ({fits:,} rows in place of {one.m:,} need {fewer} in place of {fewer + 1})"
 
 
 def _evidence(one: MatrixOperator) -> Evidence:

@@ -220,6 +220,20 @@ def test_a_size_is_padded_to_what_tensor_cores_load() -> None:
     assert "1001 to 1008" in told(diagnosis(compute=inner), "misaligned-shapes").remedy.text
 
 
+@pytest.mark.parametrize(
+    ("sizes", "words"),
+    [
+        ({}, "whole waves (2,560 rows in place of 2,816 need 1 in place of 2), or let"),
+        ({"m": 4864, "n": 1536}, "(4,608 rows in place of 4,864 need 2 in place of 3)"),
+        ({"m": 2560, "n": 1280}, "whole waves, or let"),
+        ({"tile": None}, "whole waves, or let"),
+    ],
+)
+def test_the_rows_that_fill_whole_waves_are_named(sizes: dict[str, Any], words: str) -> None:
+    case = diagnosis(device={"sm_count": 108}, compute=computing(tiled(3000, 1300, 0.51, **sizes)))
+    assert words in told(case, "tile-quantization").remedy.text
+
+
 def launching(found: OptimizerFacts, name: str, idle: dict[str, float]) -> Finding:
     case = of(wasting(optimizer=found), idle=idle, framework={"optimizer": name},
               whatif=predicting("cuda-graphs"), places=[])  # fmt: skip
