@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 import perfkit
 from perfkit.collectors.session import current
 from perfkit.model.capture import StepTimes
-from tests.collectors.training import rank_file, records, run, step_count
+from tests.collectors.training import rank_file, records, run, start, step_count
 
 torch: Any = pytest.importorskip("torch")
 transformers: Any = pytest.importorskip("transformers", reason="transformers is not installed")
@@ -156,3 +157,45 @@ def test_an_exception_that_ends_the_process_is_known(tmp_path: Path) -> None:
     assert "KeyError: 'mine'" in result.stderr
     assert rank_file(tmp_path / "capture").ended == "exception"
     assert step_count(tmp_path / "capture") == 8
+
+
+TWO_RANKS = """
+import sys, torch
+from transformers import Trainer, TrainingArguments, set_seed
+from perfkit.collectors.integrations.transformers import PerfkitCallback
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = torch.nn.Sequential(torch.nn.Linear(8, 4), torch.nn.Dropout(0.3))
+        self.losses = []
+    def forward(self, x, labels=None):
+        loss = torch.nn.functional.cross_entropy(self.layers(x), labels)
+        self.losses.append(loss.item().hex())
+        return {"loss": loss}
+
+def train(callbacks):
+    set_seed(0)
+    data = [{"x": torch.randn(8), "labels": i % 4} for i in range(80)]
+    arguments = TrainingArguments(
+        output_dir="output", per_device_train_batch_size=4, gradient_accumulation_steps=2,
+        num_train_epochs=1, save_strategy="no", report_to=[], disable_tqdm=True, use_cpu=True)
+    trainer = Trainer(model=Net(), args=arguments, train_dataset=data, callbacks=callbacks)
+    trainer.train()
+    return trainer.model.losses, arguments.world_size
+
+plain, _ = train([])
+watched, ranks = train([PerfkitCallback("capture", wait=0, warmup=1, active=2)])
+assert (len(plain), ranks, watched == plain) == (10, 2, True), (plain, watched, ranks)
+"""
+
+
+def test_two_ranks_write_a_folder_each_and_their_losses_stay_the_same(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(TWO_RANKS)
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    start([sys.executable, *launcher, "train.py"], tmp_path, True, {})
+    for rank in (0, 1):
+        facts = rank_file(tmp_path / "capture", rank)
+        assert (facts.rank, facts.world_size, facts.ended) == (rank, 2, "finished")
+        assert [(w.first_step, w.steps) for w in facts.windows] == [(1, 2)]
+        assert step_count(tmp_path / "capture", rank) == 5
