@@ -1,6 +1,6 @@
 """What perfkit costs a training run: step times with it against without, alternating.
 
-    python benchmarks/overhead.py
+    python benchmarks/overhead.py [--calls]
 
 `always-on` compares a loop with perfkit between its profiled windows to the plain loop; `profiled`
 compares steps inside a perfkit window to steps inside a torch.profiler window with the same
@@ -11,24 +11,28 @@ would open are off.
 Two numbers a row, each the median over rounds with the quartiles: the ratio of median step times
 (wall clock) of two neighbouring blocks, and what is added to the processor time of the training
 thread in microseconds a step. That compares the steps' 10th percentiles, which other work on the
-machine disturbs least.
+machine disturbs least. --calls counts instead what perfkit's own code calls in a step, which
+nothing disturbs.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
+from types import FrameType
 from typing import Any, NamedTuple
 
 import torch
 from torch.profiler import ProfilerActivity, profile, schedule
 
 import perfkit
+from perfkit import collectors
 
 SIZES = {
     "0.5 ms": (16, 32, 2),
@@ -68,13 +72,17 @@ class Training:
                 if count == 0:
                     return
 
+    def step(self, batch: torch.Tensor) -> None:
+        """Train on a batch."""
+        self._optimizer.zero_grad()
+        self._net(batch).square().mean().backward()
+        self._optimizer.step()
+
     def steps(self, batches: Iterable[Any], after: Callable[[], None], skipped: int) -> Times:
         """Train on the batches; a step's times include its data and `after`."""
         wall, cpu = [time.perf_counter()], [time.thread_time()]
         for (batch,) in batches:
-            self._optimizer.zero_grad()
-            self._net(batch).square().mean().backward()
-            self._optimizer.step()
+            self.step(batch)
             after()
             wall.append(time.perf_counter())
             cpu.append(time.thread_time())
@@ -116,6 +124,27 @@ def perfkit_window(training: Training, count: int) -> Times:
         return training.steps(p.steps(training.batches(count)), nothing, WARMUP)
 
 
+def calls(training: Training, skipped: int, **options: Any) -> str:
+    """What perfkit's code is called and calls in a step after so many: the median of nine."""
+    folder, counts = str(Path(collectors.__file__).parent), list[tuple[int, int]]()
+    found = {"call": 0, "c_call": 0}
+
+    def count(frame: FrameType, event: str, _: object) -> None:
+        if event in found and frame.f_code.co_filename.startswith(folder):
+            found[event] += 1
+
+    with tempfile.TemporaryDirectory() as root, perfkit.profile(root, watch=False, **options) as p:
+        for number, (batch,) in enumerate(p.steps(training.batches(skipped + 10))):
+            counts.append((found["call"], found["c_call"]))
+            if number == skipped:
+                sys.setprofile(count)
+            training.step(batch)
+        sys.setprofile(None)
+    python, c = (statistics.median(b - a for a, b in pairwise(of))
+                 for of in zip(*counts[skipped:], strict=True))  # fmt: skip
+    return f"{python:.0f} Python functions, {c:.0f} C functions"
+
+
 Run = Callable[[Training, int], Times]
 
 
@@ -142,9 +171,15 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=1.0, help="of a block, at least 50 steps")
+    parser.add_argument("--calls", action="store_true", help="count calls, and measure no time")
     parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
     options = parser.parse_args()
     torch.set_num_threads(1)
+    if options.calls:
+        training = Training(*SIZES["0.5 ms"])
+        print("always-on:", calls(training, SKIPPED, repeat=0))
+        print("profiled:", calls(training, 20, wait=0, warmup=2, active=100))
+        return
     for name in options.sizes:
         training = Training(*SIZES[name])
         step = plain(training, 50).wall
