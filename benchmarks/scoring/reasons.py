@@ -14,6 +14,11 @@ rank's trace cannot tell that from ranks that run the same program and get the s
 what is predicted. Where waits for peers are more than 5 % of the step, the interval reaches down to
 what this rank would gain alone; below that, ranks with a bottleneck of their own are taken for too
 unlikely to widen each interval of each trace of several ranks.""",
+    r"^(what-if|interval|bound): .*cuda-graphs:": """\
+cuda-graphs: the fix is predicted for all that a step launches. The simulated repair captures the
+small kernels alone, and what is launched behind a wait or a pause still takes its time.""",
+    r"^(what-if|interval|bound): .*tiny_kernels.*host=2": """\
+tiny_kernels, host=2: some 0.2 us that each of hundreds of launches is off by; why is not known.""",
     r"^(what-if|interval|bound): .*(busy_workers|slow_workers|slow_storage)": """\
 loader workers: with the records of a Capture the prediction is for the long run, in which a step is
 no shorter than its batches take. The simulated run is short: batches that stood ready carry it.""",
@@ -34,7 +39,7 @@ truth inside: no interval is narrower than what recorded pairs or published mode
 inside than would of those of real programs.""",
     "what-if error, median": """\
 recorded pairs: steps were measured without a profiler, and the prediction is of the trace, whose
-steps a profiler makes longer; on a few cores of a shared CPU repeated runs differ by as much.""",
+steps a profiler makes longer; both ran on a few cores of a CPU that other work shared.""",
 }
 _NOT_MET = re.compile(r"^(<=|>=)? ?([0-9.]+)(?:-([0-9.]+))?")
 
