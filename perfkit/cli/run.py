@@ -22,7 +22,7 @@ from perfkit.errors import PerfkitError
 @click.option("--repeat", default=1, show_default=True, help="Profiled windows.")
 @click.option("--ranks", metavar="0,8", help="Ranks that open windows; all, unless given.")
 @click.option("--shapes", is_flag=True, help="Record the operators' input shapes.")
-@click.option("--stacks", is_flag=True, help="Record Python stacks.")
+@click.option("--stacks", is_flag=True, help="Record Python stacks: findings then name lines.")
 @click.argument("script")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def run(

@@ -31,7 +31,7 @@ from __future__ import annotations
 import re
 
 from perfkit.model.cause import Cause
-from perfkit.model.diagnosis import Diagnosis, Remedy
+from perfkit.model.diagnosis import Diagnosis, Place, Remedy
 from perfkit.reports.advice._communication import collective_wait_us
 from perfkit.reports.advice._serving import serves
 from perfkit.reports.format import count, time_us
@@ -95,24 +95,26 @@ def check(diagnosis: Diagnosis) -> Advice | None:
             *(fact(f"{c.name} runs {count(c.count_per_step)} times and holds the host "
                    f"{time_us(c.total_us)} per step", c.total_us, "us/step") for c in calls[:3]),
         ],
-        remedy=_remedy(places[0].name if places else "", serves(diagnosis)),
+        remedy=_remedy(next(iter(places), None), serves(diagnosis)),
         places=places,
         fix="sync" if cost > _MOST_OF_ALL * synced else None,
     )  # fmt: skip
 
 
-def _remedy(place: str, is_serving: bool) -> Remedy:
-    text = _REMEDIES.get(place) or _of_unknown(place)
+def _remedy(place: Place | None, is_serving: bool) -> Remedy:
+    name = place.name if place else ""
+    text = _REMEDIES.get(name) or _of_unknown(name, place.line if place else None)
     usual = _SERVING_SNIPPET if is_serving else _SNIPPET
-    snippet = usual if place in ("aten::item", "aten::_local_scalar_dense") else None
+    snippet = usual if name in ("aten::item", "aten::_local_scalar_dense") else None
     return Remedy(text=text, snippet=snippet, applies_to="PyTorch")
 
 
-def _of_unknown(place: str) -> str:
+def _of_unknown(place: str, line: str | None) -> str:
     call = _CALL.match(place)
     if call is not None and call[2] in ("Device", "Ctx"):
         return _DEVICE
-    where = f"in {place}" if place and call is None else "in the step"
+    named = line or (place if call is None else "")
+    where = f"in {named}" if named else "in the step"
     return f'Find the call that waits {where}: torch.cuda.set_sync_debug_mode("warn") names lines.'
 
 

@@ -234,6 +234,14 @@ def test_sync_remedy_names_the_operator(name: str, word: str) -> None:
     assert word in advise(case).findings[0].remedy.text
 
 
+def test_sync_remedy_names_the_line_where_the_call_alone_says_little() -> None:
+    where = msgspec.structs.replace(
+        place("sync", "cudaStreamSynchronize", 3000), line="train.py:5 in log"
+    )
+    (found,) = advise(diagnosis({"sync": 3000}, places=[where])).findings
+    assert "the call that waits in train.py:5 in log" in found.remedy.text
+
+
 def test_precision_remedy_suits_the_gpu() -> None:
     for capability, word in (("7.0", "GradScaler"), ("9.0", "bfloat16")):
         case = diagnosis(device={"compute_capability": capability},
