@@ -109,12 +109,25 @@ def rules(told: list[Told], command: str, date: str) -> str:
 
 
 def with_part(text: str, part: str) -> str:
-    """The document with this part in place of the one of the same title, or before the misses."""
+    """The document with this part in place of the one of the same title, or before the misses.
+
+    Its scores replace those of the same name in the one table, which would contradict it.
+    """
     title = part.partition("\n")[0]
     old = re.compile(rf"^{re.escape(title)}\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
+    text = _with_scores(text, part)
     rest, count = old.subn(lambda _: part.strip() + "\n\n", text, count=1)
     before, heading, after = text.partition("## Largest misses")
     return rest if count else f"{before}{part.strip()}\n\n{heading}{after}"
+
+
+_SCORE = re.compile(r"^\| rules[: ][^|]*\|", re.MULTILINE)
+
+
+def _with_scores(text: str, part: str) -> str:
+    lines = {m[0]: line for line in part.splitlines() if (m := _SCORE.match(line))}
+    each = text.split("\n")
+    return "\n".join(lines.get(m[0], line) if (m := _SCORE.match(line)) else line for line in each)
 
 
 def _how(results: Results, command: str, date: str, seconds: float) -> str:

@@ -145,6 +145,15 @@ def test_the_part_on_rules_replaces_the_old_one_alone() -> None:
     assert again.replace("another", "the command") == once
 
 
+def test_scores_of_rules_in_the_one_table_are_those_of_the_part() -> None:
+    made = document.rules(MADE, "the command", "2026-01-02")
+    row = next(line for line in made.splitlines() if line.startswith("| rules: precision |"))
+    whole = "| causes | 1 |\n| rules: precision | labelled | 9 | 0.5 |\n\n## Largest misses\n"
+    once = document.with_part(whole, made)
+    assert once.startswith(f"| causes | 1 |\n{row}\n")
+    assert "| 0.5 |" not in once
+
+
 def test_the_sample_for_rules_has_every_fault_and_enough_healthy_runs() -> None:
     chosen = cases.for_rules()
     assert {name for case in chosen for name, _ in case.faults} == set(INJECTIONS)
