@@ -58,6 +58,7 @@ def recorded(results: Results) -> list[Row]:
         percents("repaired runs with a warning", len(pairs), {"perfkit": warned}, of=RECORDED),
         _charged(results),
         _errors(results),
+        _covered(results),
     ]
 
 
@@ -79,3 +80,9 @@ def _errors(results: Results) -> Row:
     medians = {method: percentile(found, 50) for method, found in errors.items()}
     count = len(errors["perfkit"])
     return percents("what-if error, median", count, medians, "<= 5 %", of=RECORDED)
+
+
+def _covered(results: Results) -> Row:
+    said = [pair.predicted.get("perfkit") for pair in results.recorded]
+    covered, count = share(p.is_covered for p in said if p is not None)
+    return percents("truth inside [low, high]", count, {"perfkit": covered}, "85-97 %", of=RECORDED)
