@@ -31,12 +31,11 @@ References
 
 from __future__ import annotations
 
-from perfkit.model.cause import Cause
 from perfkit.model.compute_facts import OptimizerFacts
-from perfkit.model.diagnosis import Diagnosis, Evidence, Framework, Place, Remedy
+from perfkit.model.diagnosis import Diagnosis, Evidence, Remedy
+from perfkit.reports.advice._launches import HOST, by_framework, host_work
 from perfkit.reports.advice._memory import room
 from perfkit.reports.advice._optimizer import fewer_launches, holds_the_gpu_up, launches_fact
-from perfkit.reports.advice._serving import launch_remedy, replays_graphs, serves
 from perfkit.reports.format import count, share, time_us
 from perfkit.reports.rule import (
     Advice,
@@ -49,9 +48,6 @@ from perfkit.reports.rule import (
 )
 
 LIMITS = Limits(warning_share=0.10, critical_share=0.30)  # of the step; see References
-HOST = (Cause.LAUNCH, Cause.DISPATCH, Cause.PYTHON)
-_LONG_GAP_US = 1000.0  # nsys-ai's floor for a gap of its own; a slow launch takes tens
-_MOST_SHARE = 0.5
 
 
 def check(diagnosis: Diagnosis) -> Advice | None:
@@ -59,7 +55,7 @@ def check(diagnosis: Diagnosis) -> Advice | None:
     if diagnosis.device.kind != "gpu" or not diagnosis.fidelity.host_events:
         return None
     cost = max(idle_us(diagnosis, *HOST) - _searching_us(diagnosis), 0.0)
-    places, work = places_of(diagnosis, *HOST), _host_work(diagnosis)
+    places, work = places_of(diagnosis, *HOST), host_work(diagnosis)
     optimizer = None if work else holds_the_gpu_up(diagnosis, cost)
     return Advice(
         title=f"The GPU idles {of_step(diagnosis, cost)} because the host launches too slowly",
@@ -88,7 +84,7 @@ def _searching_us(diagnosis: Diagnosis) -> float:
 
 def _remedy(diagnosis: Diagnosis, optimizer: OptimizerFacts | None) -> Remedy:
     if optimizer is None:
-        return _by_framework(diagnosis)
+        return by_framework(diagnosis)
     return fewer_launches(diagnosis.framework.optimizer or "", optimizer)
 
 
@@ -106,66 +102,3 @@ def _kernels(diagnosis: Diagnosis) -> list[Evidence]:
         f"{time_us(summary.median_us)}; {share(summary.under_10us_share)} are under 10 us"
     )
     return [fact(text, summary.under_10us_share, "share")]
-
-
-def _host_work(diagnosis: Diagnosis) -> Remedy | None:
-    """What to do where the host is busy with something that cheaper launches leave as it is."""
-    long, cost = next(iter(places_of(diagnosis, *HOST)), None), idle_us(diagnosis, *HOST)
-    if long is not None and _is_one_long_gap(long, cost):
-        return Remedy(
-            text=(
-                f"Most of it is a few long waits in {long.name}, {time_us(_each_us(long))} each: "
-                "see what the host does there; cheaper launches would not help."
-            )
-        )
-    if replays_graphs(diagnosis):
-        return launch_remedy(diagnosis)
-    python = diagnosis.idle_us.get(Cause.PYTHON.value, 0.0)
-    if python > 0.6 * cost and not holds_the_gpu_up(diagnosis, cost):
-        return Remedy(
-            text=(
-                "Most of it is Python between operators: profile it (py-spy, with_stack=True) and "
-                "move it out of the step, to a worker, or to every N steps."
-            )
-        )
-    return None
-
-
-def _is_one_long_gap(place: Place, cost_us: float) -> bool:
-    named = place.cause != Cause.PYTHON.value  # Python between operators has a remedy of its own
-    return named and place.idle_us > _MOST_SHARE * cost_us and _each_us(place) > _LONG_GAP_US
-
-
-def _each_us(place: Place) -> float:
-    return place.idle_us / (place.count_per_step or 1.0)
-
-
-def _by_framework(diagnosis: Diagnosis) -> Remedy:
-    framework = diagnosis.framework
-    if serves(diagnosis) and not framework.compiled:
-        return launch_remedy(diagnosis)
-    return _by_training(framework)
-
-
-def _by_training(framework: Framework) -> Remedy:
-    if framework.compiled:
-        return Remedy(
-            text=(
-                "The model is compiled already: record it as CUDA graphs, and look for graph "
-                "breaks (TORCH_LOGS=graph_breaks)."
-            ),
-            snippet='model = torch.compile(model, mode="reduce-overhead")',
-            applies_to="torch.compile",
-        )
-    name = framework.optimizer or "AdamW"
-    return Remedy(
-        text=(
-            "Compile the model with CUDA graphs and use a fused optimizer; a larger batch makes "
-            "each kernel longer at the same host cost."
-        ),
-        snippet=(
-            'model = torch.compile(model, mode="reduce-overhead")\n'
-            f"optimizer = torch.optim.{name}(model.parameters(), fused=True)"
-        ),
-        applies_to="PyTorch training",
-    )

@@ -30,8 +30,8 @@ from __future__ import annotations
 from perfkit.model.compute_facts import OptimizerFacts
 from perfkit.model.diagnosis import Diagnosis, Evidence
 from perfkit.reports.advice._compute import CHANCE, of_compute
+from perfkit.reports.advice._launches import HOST
 from perfkit.reports.advice._optimizer import fused, holds_the_gpu_up
-from perfkit.reports.advice.launch_bound import HOST
 from perfkit.reports.format import count, time_us
 from perfkit.reports.rule import Advice, fact, idle_us, of_step
 

@@ -53,8 +53,8 @@ def check(diagnosis: Diagnosis) -> Advice | None:
         cost_us=cost,
         limits=LIMITS,
         evidence=[
-            fact(f"{count(found.count_per_step)} times per step a softmax stands between two "
-                 f"batched products", found.count_per_step, "per step"),
+            fact(f"softmax between two batched products: {count(found.count_per_step)} per step",
+                 found.count_per_step, "per step"),
             fact(f"the products take {time_us(found.product_us)} per step, what is between them "
                  f"{time_us(found.between_us)}", found.between_us, "us/step"),
         ],

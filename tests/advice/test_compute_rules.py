@@ -258,6 +258,14 @@ def test_other_launches_keep_the_remedy_for_all_kernels(found: OptimizerFacts) -
     assert told.gain_us.expected is not None
 
 
+def test_only_what_has_a_fused_form_is_told_to_use_it() -> None:
+    few = optimizer(900, 500)
+    assert "AdamW(model.parameters(), ..., fused" in words(
+        launching(few, "AdamW", {"launch": 4000}).remedy
+    )
+    assert "fused=True" not in words(launching(few, "Adagrad", {"launch": 4000}).remedy)
+
+
 def test_python_in_the_optimizer_is_the_optimizers() -> None:
     many = optimizer(900, 3500, form="for-loop")
     assert "fused=True" in words(launching(many, "AdamW", {"python": 4000}).remedy)

@@ -1,0 +1,78 @@
+"""What mends a host that launches too slowly: its engine's setting, graphs, or less work there."""
+
+from __future__ import annotations
+
+from perfkit.model.cause import Cause
+from perfkit.model.diagnosis import Diagnosis, Framework, Place, Remedy
+from perfkit.reports.advice._optimizer import FUSED_SINCE, holds_the_gpu_up
+from perfkit.reports.advice._serving import launch_remedy, replays_graphs, serves
+from perfkit.reports.format import time_us
+from perfkit.reports.rule import idle_us, places_of
+
+HOST = (Cause.LAUNCH, Cause.DISPATCH, Cause.PYTHON)
+_LONG_GAP_US = 1000.0  # nsys-ai's floor for a gap of its own; a slow launch takes tens
+_MOST_SHARE = 0.5
+_COMPILED = 'model = torch.compile(model, mode="reduce-overhead")'
+
+
+def host_work(diagnosis: Diagnosis) -> Remedy | None:
+    """What to do where the host is busy with something that cheaper launches leave as it is."""
+    long, cost = next(iter(places_of(diagnosis, *HOST)), None), idle_us(diagnosis, *HOST)
+    if long is not None and _is_one_long_gap(long, cost):
+        return Remedy(
+            text=(
+                f"Most of it is a few long waits in {long.name}, {time_us(_each_us(long))} each: "
+                "see what the host does there; cheaper launches would not help."
+            )
+        )
+    if replays_graphs(diagnosis):
+        return launch_remedy(diagnosis)
+    python = diagnosis.idle_us.get(Cause.PYTHON.value, 0.0)
+    if python > 0.6 * cost and not holds_the_gpu_up(diagnosis, cost):
+        return Remedy(
+            text=(
+                "Most of it is Python between operators: profile it (py-spy, with_stack=True) and "
+                "move it out of the step, to a worker, or to every N steps."
+            )
+        )
+    return None
+
+
+def _is_one_long_gap(place: Place, cost_us: float) -> bool:
+    named = place.cause != Cause.PYTHON.value  # Python between operators has a remedy of its own
+    return named and place.idle_us > _MOST_SHARE * cost_us and _each_us(place) > _LONG_GAP_US
+
+
+def _each_us(place: Place) -> float:
+    return place.idle_us / (place.count_per_step or 1.0)
+
+
+def by_framework(diagnosis: Diagnosis) -> Remedy:
+    """Cheaper launches, as the program in the trace gets them."""
+    framework = diagnosis.framework
+    if serves(diagnosis) and not framework.compiled:
+        return launch_remedy(diagnosis)
+    return _by_training(framework)
+
+
+def _by_training(framework: Framework) -> Remedy:
+    if framework.compiled:
+        return Remedy(
+            text=(
+                "The model is compiled already: record it as CUDA graphs, and look for graph "
+                "breaks (TORCH_LOGS=graph_breaks)."
+            ),
+            snippet=_COMPILED,
+            applies_to="torch.compile",
+        )
+    compiled, name = _COMPILED, framework.optimizer or "AdamW"
+    if name in FUSED_SINCE:
+        compiled += f"\noptimizer = torch.optim.{name}(model.parameters(), ..., fused=True)"
+    return Remedy(
+        text=(
+            "Compile the model with CUDA graphs and use a fused optimizer; a larger batch makes "
+            "each kernel longer at the same host cost."
+        ),
+        snippet=compiled,
+        applies_to="PyTorch training",
+    )
