@@ -24,9 +24,11 @@ def first_uses(code: Int8s, trace: Trace, work: GpuWork, calls: Launches) -> Int
     """Rows of calls that load a kernel's code or start up a part of the driver.
 
     A launch counts when it is the first of its kernel, another call when it is far longer than the
-    others of its name; neither while the GPU works, since then the call may wait for it.
+    others of its name, of the allocator only the first (cudaFree starts the driver, and libraries
+    load with it); none while the GPU works, since then the call may wait for it.
     """
     quick = np.isin(code, (CODE[Cause.LAUNCH], CODE[Cause.DISPATCH]))
+    quick |= mask(_first_of_name(trace, code == CODE[Cause.ALLOCATOR]), len(trace))
     rows = np.flatnonzero(quick & (trace.kind == Kind.RUNTIME) & (trace.dur >= _LONG_NS))
     rows = rows[~matching(trace, _TAKES_LONG_BY_NATURE)[trace.name[rows]]]
     busy = work.busy.covered(*spans(trace, rows))
@@ -34,6 +36,12 @@ def first_uses(code: Int8s, trace: Trace, work: GpuWork, calls: Launches) -> Int
     launch = mask(calls.call, len(trace))[rows]
     first = mask(_first_launches(trace, work, calls), len(trace))[rows]
     return rows[np.where(launch, first, _far_longer(trace, rows))]
+
+
+def _first_of_name(trace: Trace, of: Bools) -> Int64s:
+    """The first of these events by each name."""
+    rows = np.flatnonzero(of)
+    return rows[np.unique(trace.name[rows], return_index=True)[1]]
 
 
 def _first_launches(trace: Trace, work: GpuWork, calls: Launches) -> Int64s:

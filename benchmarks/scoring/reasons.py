@@ -51,9 +51,8 @@ def reasons(rows: Iterable[Row], misses: Iterable[str]) -> list[str]:
     found = [
         text for pattern, text in _OF_MISSES.items() if any(re.search(pattern, m) for m in told)
     ]
-    return found + [
-        _OF_SCORES[row.score] for row in rows if row.score in _OF_SCORES and misses_aim(row)
-    ]
+    missed = [row.score for row in rows if row.score in _OF_SCORES and misses_aim(row)]
+    return found + [_OF_SCORES[score] for score in dict.fromkeys(missed)]
 
 
 def misses_aim(row: Row) -> bool:

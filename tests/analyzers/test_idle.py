@@ -153,6 +153,18 @@ def test_a_first_use_of_the_driver_is_no_launch() -> None:
     assert "compile" not in idle(FIRST, again)
 
 
+def test_the_first_call_of_the_allocator_may_start_the_driver() -> None:
+    def free(at: int, dur: int) -> dict[str, Any]:
+        return host("cudaFree", at, dur, "cuda_runtime")
+
+    last = launched(2, 9000, 9010, 10)
+    start_up = idle(FIRST, free(150, 5000), free(6000, 20), free(6100, 20), last)
+    assert (start_up["compile"], start_up["allocator"]) == (5000, 40)
+    later = idle(FIRST, free(150, 20), free(200, 5000), free(6100, 20), last)
+    assert later["allocator"] == 5040
+    assert "compile" not in later
+
+
 def test_without_operators_python_is_not_claimed() -> None:
     found = idle(launched(1, 4, 10, 90), launched(2, 158, 164, 10))
     assert found == {"launch": 12, "unknown": 58}
