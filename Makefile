@@ -8,15 +8,20 @@ TRACE ?= demo/input_bound.pt.trace.json.gz
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1: /' | column -t -s: -l 2
 
-.venv/.ready: pyproject.toml constraints.txt
+.venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt pip setuptools
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+# What tests and checks need, such as torch, is ten times as much.
+.venv/.ready: .venv/.installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --editable '.[hta]'
 	touch $@
 
 setup: .venv/.ready ## Make the environment in .venv
 
-demo: .venv/.ready ## Analyze a sample trace: verdict here, full report in demo/report.html
+demo: .venv/.installed ## Analyze a sample trace: verdict here, full report in demo/report.html
 	@test -f $(TRACE) || $(BIN)/python sample_traces/simulate.py --out demo --scenario input_bound
 	$(BIN)/perfkit analyze $(TRACE) --html demo/report.html
 	@echo "The report: demo/report.html"

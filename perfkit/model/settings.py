@@ -36,6 +36,17 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
     limits: dict[str, dict[Literal["warning-share", "critical-share"], float]] = {}
     peaks: dict[str, OwnPeak] = {}
 
+    def __post_init__(self) -> None:
+        """Refuse shares that would hide everything, or make no sense together."""
+        if not 0 <= self.least_share <= 1:
+            raise ValueError("least-share is a share of the step, from 0 to 1")
+        for code, shares in self.limits.items():
+            warning, critical = shares.get("warning-share"), shares.get("critical-share")
+            if min(shares.values(), default=0) < 0:
+                raise ValueError(f"shares of {code} are not below 0")
+            if warning is not None and critical is not None and warning > critical:
+                raise ValueError(f"warning-share of {code} is not above its critical-share")
+
     def own_peaks(self) -> dict[str, Peak]:
         """The project's peaks, as perfkit's own are."""
         return {

@@ -30,7 +30,11 @@ def test_the_table_in_the_readme_is_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("table", ["[tool.perfkit]\nignores = []\n", "[tool.perfkit\n",
-    "[tool.perfkit.limits.launch-bound]\nwarning = 0.2\n", "[tool]\nperfkit = 3\n"])  # fmt: skip
+    "[tool.perfkit.limits.launch-bound]\nwarning = 0.2\n", "[tool]\nperfkit = 3\n",
+    "[tool.perfkit]\nleast-share = 5\n", "[tool.perfkit]\nleast-share = -1\n",
+    "[tool.perfkit.limits.launch-bound]\nwarning-share = -0.2\n",
+    "[tool.perfkit.limits.launch-bound]\nwarning-share = 0.9\ncritical-share = 0.5\n",
+])  # fmt: skip
 def test_a_wrong_table_is_one_sentence(tmp_path: Path, table: str) -> None:
     (tmp_path / "pyproject.toml").write_text(table)
     with pytest.raises(PerfkitError, match=r"pyproject\.toml"):
