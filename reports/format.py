@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from collections.abc import Sequence
 
@@ -10,6 +11,10 @@ _TIME_UNITS = ((1e6, "s"), (1e3, "ms"))
 _BYTE_UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 _HIDDEN = frozenset(("Cc", "Cf", "Cs", "Co", "Zl", "Zp"))
 _ABSENT = "-"
+TIED = "\u00a0"
+"""No line breaks here: between a number and its unit."""
+_UNITS = "%|us|ms|s|B|kB|MB|GB|TB|MB/s|GB/s|TFLOP/s|GFLOP/s|W|MHz"
+_NUMBER = re.compile(rf"(?<=\d) (?=(?:{_UNITS})(?![\w/]))")
 
 
 def time_us(value: float | None) -> str:
@@ -89,9 +94,19 @@ def _visible(text: str) -> str:
     return "".join("?" if unicodedata.category(c) in _HIDDEN else c for c in text)
 
 
+def tied(text: str) -> str:
+    """The text with numbers that no line's end parts from their units: of the same length."""
+    return _NUMBER.sub(TIED, text)
+
+
 def shorten(text: str, most: int) -> str:
     """At most so many characters, with dots where the rest was."""
     return text if len(text) <= most else text[: most - 3].rstrip() + "..."
+
+
+def times_text(number: float) -> str:
+    """`once`, `12 times`, `0.5 times`."""
+    return "once" if number == 1 else f"{count(number)} times"
 
 
 def plural(number: int, noun: str) -> str:

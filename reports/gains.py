@@ -84,7 +84,7 @@ def trust_text(diagnosis: Diagnosis) -> str:
 
 def _reproduces(replay: Replay) -> str:
     return (
-        f"reproduces the recording within {fine_share(replay.open_error)} (open), "
+        f"reproduces the recording within {fine_share(replay.open_error)}, "
         f"{violated_text(replay)} recorded edges violated, "
         f"{repaired_text(replay)} time stamps repaired"
     )

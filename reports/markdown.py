@@ -98,7 +98,9 @@ def _together(diagnosis: Diagnosis) -> list[str]:
 
 def _details(diagnosis: Diagnosis, finding: Finding) -> str:
     """Evidence, places, remedy: folded away."""
-    lines = [f"- {escaped(fact.text)}" for fact in finding.evidence]
+    lines = [
+        f"- {escaped(fact.text)}" for fact in finding.evidence if not _is_place(finding, fact.text)
+    ]
     lines += [_place(place) for place in finding.where]
     gain = gains.gain_text(diagnosis, finding)
     lines += [f"- Gain: {gain}; confidence {finding.confidence}"]
@@ -108,6 +110,12 @@ def _details(diagnosis: Diagnosis, finding: Finding) -> str:
         remedy.append(f"**When not to.** {escaped(finding.when_not, 2000)}")
     body = "\n\n".join(part for part in ("\n".join(lines), *remedy) if part)
     return f"<details><summary>{head}</summary>\n\n{body}\n\n</details>"
+
+
+def _is_place(finding: Finding, told: str) -> bool:
+    """Whether the list of places says it as well."""
+    starts = (f"{time_us(p.idle_us)} per step in {p.name}" for p in finding.where)
+    return any(told.startswith(start) for start in starts)
 
 
 def _place(place: Place) -> str:

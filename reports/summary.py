@@ -120,6 +120,18 @@ def device_word(diagnosis: Diagnosis) -> str:
     return {"gpu": "GPU", "cpu": "CPU", "none": "device"}[diagnosis.device.kind]
 
 
+def whole_text(diagnosis: Diagnosis) -> str:
+    """What the mean is of: a step, or the recording where no steps were found."""
+    return "Mean step" if diagnosis.steps.marker != "none" else "Recording of"
+
+
+def nothing_found(left_out: bool) -> str:
+    """No findings, in words; `left_out` where not every rule was asked."""
+    if left_out:
+        return "No finding of the rules that were asked; others were left out."
+    return "No rule found anything to fix."
+
+
 def cost_texts(finding: Finding) -> tuple[str, str]:
     """What it costs per step, and of the step; dashes where no time measures the fault."""
     if not finding.cost_us:

@@ -16,7 +16,7 @@ from rich.text import Text
 from perfkit.model.diagnosis import Diagnosis, Finding
 from perfkit.reports import gains, summary
 from perfkit.reports.compute_summary import compute_lines
-from perfkit.reports.format import clean, count, plural, share, time_us
+from perfkit.reports.format import TIED, clean, count, plural, share, tied, time_us
 from perfkit.reports.inference_summary import inference_lines
 from perfkit.reports.money import money_text
 from perfkit.reports.palette import color as color_of
@@ -25,7 +25,8 @@ from perfkit.reports.run_summary import run_lines
 from perfkit.reports.summary import Slice
 from perfkit.reports.where import where_text
 
-_LINES = 40
+_LINES = 40  # findings after the first give way to it; what is told is told whole
+_LONGEST = 8  # lines of one paragraph: only a name that a trace made up is longer
 _MOST_CAUSES = 6
 _MOST_NOTES = 3
 _TWO_COLUMNS = 90  # from this width on the legend fits twice
@@ -35,16 +36,28 @@ _MARKS = {"critical": ("!!", "bold red"), "warning": (" !", "bold yellow"), "inf
 Block = list[Text]
 
 
-def render(diagnosis: Diagnosis, *, width: int, color: bool) -> str:
-    """The report as lines of at most `width` columns, with terminal colours if `color`."""
+def render(
+    diagnosis: Diagnosis,
+    *,
+    width: int,
+    color: bool,
+    everything: bool = False,
+    left_out: bool = False,
+) -> str:
+    """The report as lines of at most `width` columns, with terminal colours if `color`.
+
+    `everything` shows all findings, however many lines they take; `left_out` tells that rules
+    were, so that no finding does not mean that nothing is wrong.
+    """
     file = StringIO()
     console = _console(file, width, color)
     head = [*_verdict(console, diagnosis), Text(), *_breakdown(diagnosis, width, color)]
     tail = _facts(console, diagnosis)
     room = _LINES - len(head) - len(tail) - 2
-    for line in [*head, Text(), *_findings(console, diagnosis, room), *tail]:
+    findings = _findings(console, diagnosis, None if everything else room, left_out)
+    for line in [*head, Text(), *findings, *tail]:
         line.rstrip()
-        console.print(line, no_wrap=True, overflow="crop", crop=True)
+        console.print(_spaced(line), no_wrap=True, overflow="crop", crop=True)
     return file.getvalue()
 
 
@@ -64,9 +77,16 @@ def _console(file: StringIO, width: int, color: bool) -> Console:
     )
 
 
-def _wrapped(console: Console, text: Text | str, indent: int = 0, most: int = 99) -> Block:
+def _spaced(line: Text) -> Text:
+    """The line with ordinary spaces where numbers had been tied to their units."""
+    line.plain = line.plain.replace(TIED, " ")
+    return line
+
+
+def _wrapped(console: Console, text: Text | str, indent: int = 0, most: int = _LONGEST) -> Block:
     """Lines of one paragraph, at most so many; dots at the end say that it was longer."""
     text = Text(text) if isinstance(text, str) else text
+    text.plain = tied(text.plain)
     lines = list(text.wrap(console, console.width - indent))
     if len(lines) > most:
         lines = lines[:most]
@@ -89,6 +109,8 @@ def _fit(text: str, width: int, *, pad: bool = False) -> str:
 
 def _breakdown(diagnosis: Diagnosis, width: int, color: bool) -> Block:
     parts = summary.merged(summary.slices(diagnosis), _MOST_CAUSES)
+    if diagnosis.device.kind == "none" and diagnosis.steps.mean_us:
+        return [Text(_headline(diagnosis))]  # a bar would show an idle device, which nobody saw
     bar = [_bar(parts, width, color)] if diagnosis.steps.mean_us else []
     return [Text(_headline(diagnosis)), *bar, *_legend(parts, width, color)]
 
@@ -97,8 +119,10 @@ def _headline(diagnosis: Diagnosis) -> str:
     if not diagnosis.steps.mean_us:
         return "No step time to break down."
     idle = share(summary.idle_share(diagnosis))
-    mean = time_us(diagnosis.steps.mean_us)
-    return f"Mean step {mean}, {summary.device_word(diagnosis)} idle {idle} of it:"
+    mean = f"{summary.whole_text(diagnosis)} {time_us(diagnosis.steps.mean_us)}"
+    if diagnosis.device.kind == "none":
+        return f"{mean}; no GPU record to cut it by."
+    return f"{mean}, {summary.device_word(diagnosis)} idle {idle} of it:"
 
 
 def _bar(parts: list[Slice], width: int, color: bool) -> Text:
@@ -138,24 +162,24 @@ def _entry(part: Slice, width: int, color: bool, prefix: str = "") -> Text:
     return entry.append(f" {_fit(prefix + part.label, space, pad=True)} {numbers}")
 
 
-def _findings(console: Console, diagnosis: Diagnosis, room: int) -> Block:
-    """The first findings that fit, at least one; the rest is counted."""
+def _findings(console: Console, diagnosis: Diagnosis, room: int | None, left_out: bool) -> Block:
+    """The first findings that fit in `room` lines, at least one; the rest is counted."""
     findings, together = summary.ranked(diagnosis.findings), _together(console, diagnosis)
     if not findings:
-        return [Text("No rule found anything to fix."), *together, Text()]
+        return [Text(summary.nothing_found(left_out)), *together, Text()]
     blocks = [_finding(console, diagnosis, finding) for finding in findings]
-    shown = _fitting(blocks, room - 2 - len(together))
+    shown = len(blocks) if room is None else _fitting(blocks, room - 2 - len(together))
     lines = [line for block in blocks[:shown] for line in block]
     if shown < len(blocks):
         rest = plural(len(blocks) - shown, "more finding")
-        lines.append(Text(f"    + {rest} in --html, --markdown and --json"))
+        lines.append(Text(f"    + {rest} with --all and in --html, --markdown and --json"))
     hint = f"Why and how: perfkit explain {clean(findings[0].code)}"
     return [*lines, *together, Text(hint, style="dim"), Text()]
 
 
 def _together(console: Console, diagnosis: Diagnosis) -> Block:
     said = gains.together_text(diagnosis)
-    return _wrapped(console, Text(said, style="bold"), most=2) if said else []
+    return _wrapped(console, Text(said, style="bold")) if said else []
 
 
 def _fitting(blocks: list[Block], room: int) -> int:
@@ -173,9 +197,9 @@ def _finding(console: Console, diagnosis: Diagnosis, finding: Finding) -> Block:
     remedy = Text.assemble(fix, clean(finding.remedy.text))
     return [
         *_title(console, finding),
-        *(_wrapped(console, evidence, _INDENT, most=2) if evidence else []),
+        *(_wrapped(console, evidence, _INDENT, most=4) if evidence else []),
         *_where(console, finding),
-        *_wrapped(console, remedy, _INDENT, most=4),
+        *_wrapped(console, remedy, _INDENT),
         *_gain(console, diagnosis, finding),
     ]
 
@@ -186,7 +210,7 @@ def _where(console: Console, finding: Finding) -> Block:
     if not told or (finding.evidence and told in finding.evidence[0].text):
         return []
     said = f"Costliest place: {clean(finding.where[0].name)}, {told}"
-    return _wrapped(console, said, _INDENT, most=2)
+    return _wrapped(console, said, _INDENT)
 
 
 def _gain(console: Console, diagnosis: Diagnosis, finding: Finding) -> Block:
@@ -194,7 +218,7 @@ def _gain(console: Console, diagnosis: Diagnosis, finding: Finding) -> Block:
     if finding.gain_us.expected is None:
         return []
     said = Text.assemble(("Gain: ", "bold"), gains.gain_text(diagnosis, finding))
-    return _wrapped(console, said, _INDENT, most=2)
+    return _wrapped(console, said, _INDENT)
 
 
 def _title(console: Console, finding: Finding) -> Block:
@@ -203,7 +227,7 @@ def _title(console: Console, finding: Finding) -> Block:
     cost = " {:>9} {:>7}".format(*summary.cost_texts(finding))
     room = console.width - len(cost) - _INDENT
     title = Text(clean(finding.title), style="bold")
-    first, *rest = _wrapped(console, title, len(cost) + _INDENT, most=2)
+    first, *rest = _wrapped(console, title, len(cost) + _INDENT, most=4)
     words = set_cell_size(first.plain.strip(), room)
     head = Text.assemble((mark, style), "  ", (words + cost, "bold"))
     return [head, *(Text.assemble(" " * _INDENT, (line.plain.strip(), "bold")) for line in rest)]
@@ -211,23 +235,23 @@ def _title(console: Console, finding: Finding) -> Block:
 
 def _facts(console: Console, diagnosis: Diagnosis) -> Block:
     facts = f"{summary.step_facts(diagnosis)}; {summary.device_facts(diagnosis)}"
-    lines = [line for said in run_lines(diagnosis) for line in _wrapped(console, said, most=1)]
+    lines = [line for said in run_lines(diagnosis) for line in _wrapped(console, said)]
     told = (*inference_lines(diagnosis), *compute_lines(diagnosis))
-    lines += [x for said in told for x in _wrapped(console, said, most=2)]
-    lines += _wrapped(console, facts, most=2)
+    lines += [x for said in told for x in _wrapped(console, said)]
+    lines += _wrapped(console, facts)
     excluded = summary.excluded_facts(diagnosis)
     if excluded:
         more = f"; + {len(excluded) - 2} more" if len(excluded) > 2 else ""
-        lines += _wrapped(console, f"Excluded: {'; '.join(excluded[:2])}{more}", most=2)
+        lines += _wrapped(console, f"Excluded: {'; '.join(excluded[:2])}{more}")
     worth = [money_text(diagnosis.money)] if diagnosis.money else []
     said = [text for text in (*worth, gains.trust_text(diagnosis)) if text]
-    lines += [line for text in said for line in _wrapped(console, text, most=2)]
+    lines += [line for text in said for line in _wrapped(console, text)]
     return [*lines, *_notes(console, diagnosis, _MOST_NOTES - len(said))]
 
 
 def _notes(console: Console, diagnosis: Diagnosis, most: int) -> Block:
     notes = summary.fidelity_facts(diagnosis)
-    lines = [line for note in notes[:most] for line in _wrapped(console, f"Note: {note}", most=2)]
+    lines = [line for note in notes[:most] for line in _wrapped(console, f"Note: {note}", most=3)]
     if len(notes) > most:
         lines.append(Text(f"+ {count(len(notes) - most)} more notes in --html and --json"))
     return lines

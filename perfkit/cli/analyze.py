@@ -73,7 +73,8 @@ def analyze(
         )  # fmt: skip
     if gpus is not None:
         diagnosis = _with_money(diagnosis, gpus, gpu_hour_price)
-    _report(diagnosis, html, json, markdown)
+    left_out = bool(rule or ignore or settings.ignore or audience)
+    _report(diagnosis, html, json, markdown, everything, left_out)
     if show and html is not None:
         _open(html)
 
@@ -84,12 +85,19 @@ def _check_targets(path: str, *targets: str | None) -> None:
     refuse_overwriting(path, [target for target in targets if target])
 
 
-def _report(diagnosis: Diagnosis, html: str | None, json: str | None, markdown: str | None) -> None:
+def _report(
+    diagnosis: Diagnosis,
+    html: str | None,
+    json: str | None,
+    markdown: str | None,
+    everything: bool,
+    left_out: bool,
+) -> None:
     for target, render in ((html, _html), (json, _json), (markdown, _markdown)):
         if target is not None:
             write(target, render(diagnosis))
     if "-" not in (html, json, markdown):
-        click.echo(_terminal(diagnosis), nl=False)
+        click.echo(_terminal(diagnosis, everything, left_out), nl=False)
 
 
 def _settings(everything: bool) -> Settings:
@@ -134,14 +142,15 @@ def _markdown(diagnosis: Diagnosis) -> str:
     return render(diagnosis)
 
 
-def _terminal(diagnosis: Diagnosis) -> str:
+def _terminal(diagnosis: Diagnosis, everything: bool, left_out: bool) -> str:
     import os
     import shutil
 
     from perfkit.reports.terminal import render
 
     color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    return render(diagnosis, width=min(shutil.get_terminal_size().columns, _WIDEST), color=color)
+    width = min(shutil.get_terminal_size().columns, _WIDEST)
+    return render(diagnosis, width=width, color=color, everything=everything, left_out=left_out)
 
 
 def _open(html: str) -> None:

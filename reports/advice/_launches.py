@@ -21,8 +21,8 @@ def host_work(diagnosis: Diagnosis) -> Remedy | None:
     if long is not None and _is_one_long_gap(long, cost):
         return Remedy(
             text=(
-                f"Most of it is a few long waits in {long.name}, {time_us(_each_us(long))} each: "
-                "see what the host does there; cheaper launches would not help."
+                f"Most of it is {_long_waits(long)}: see what the host does there; "
+                "cheaper launches would not help."
             )
         )
     if replays_graphs(diagnosis):
@@ -41,6 +41,12 @@ def host_work(diagnosis: Diagnosis) -> Remedy | None:
 def _is_one_long_gap(place: Place, cost_us: float) -> bool:
     named = place.cause != Cause.PYTHON.value  # Python between operators has a remedy of its own
     return named and place.idle_us > _MOST_SHARE * cost_us and _each_us(place) > _LONG_GAP_US
+
+
+def _long_waits(place: Place) -> str:
+    if place.count_per_step <= 1:
+        return f"one wait of {time_us(_each_us(place))} in {place.name}"
+    return f"a few long waits in {place.name}, {time_us(_each_us(place))} each"
 
 
 def _each_us(place: Place) -> float:

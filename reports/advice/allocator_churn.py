@@ -30,7 +30,7 @@ import math
 from perfkit.model.cause import Cause
 from perfkit.model.diagnosis import Diagnosis, Remedy
 from perfkit.reports.advice._memory import at_limit, expands, setting, snippet
-from perfkit.reports.format import count, time_us
+from perfkit.reports.format import time_us, times_text
 from perfkit.reports.rule import (
     Advice,
     Limits,
@@ -53,6 +53,8 @@ def check(diagnosis: Diagnosis) -> Advice | None:
     if at_limit(diagnosis):
         return None
     cost = idle_us(diagnosis, Cause.ALLOCATOR)
+    if cost <= 0:
+        return None
     places = places_of(diagnosis, Cause.ALLOCATOR)
     calls = [call for call in diagnosis.host_calls if call.role == Cause.ALLOCATOR.value]
     return Advice(
@@ -61,7 +63,7 @@ def check(diagnosis: Diagnosis) -> Advice | None:
         cost_us=cost,
         limits=LIMITS if diagnosis.steps.count >= _FEWEST_STEPS else _INFORM,
         evidence=[
-            *(fact(f"{c.name}: {count(c.count_per_step)} times and {time_us(c.total_us)} per step",
+            *(fact(f"{c.name}: {times_text(c.count_per_step)} and {time_us(c.total_us)} per step",
                    c.count_per_step, "1/step") for c in calls[:_MOST_CALLS]),
             *place_facts(places),
         ],

@@ -60,8 +60,9 @@ def check(diagnosis: Diagnosis) -> Advice | None:
     best = max(slow, key=lambda message: message.bus_gb_per_s)
     return Advice(
         title=(
-            f"Collectives reach {best.bus_gb_per_s:.3g} GB/s at best (a lower bound), which costs "
-            f"{of_step(diagnosis, cost)} against {_name(floor)}"
+            f"The fastest collectives show at least {best.bus_gb_per_s:.3g} GB/s (a wait for peers "
+            f"may be in it), which costs {of_step(diagnosis, cost)} against "
+            f"{_name(floor, diagnosis.device)}"
         ),
         cause="communication",
         cost_us=cost,
@@ -93,7 +94,9 @@ def _late_us(message: Messages, floor: float) -> float:
     return min(surplus * message.count_per_step, message.exposed_us)
 
 
-def _name(floor: float) -> str:
+def _name(floor: float, device: DeviceFacts) -> str:
+    if floor == _PCIE_3_GB_PER_S and "MI" in (device.name or ""):
+        return "12 GB/s, less than a quarter of one xGMI link"  # 50 to 76.5 GB/s a pair of GPUs
     return "PCIe 3 alone" if floor == _PCIE_3_GB_PER_S else "10 Gb/s Ethernet"
 
 

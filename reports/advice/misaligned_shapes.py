@@ -34,7 +34,7 @@ import re
 from perfkit.model.compute_facts import MatrixOperator
 from perfkit.model.diagnosis import Diagnosis, Evidence, Remedy
 from perfkit.reports.advice._compute import FAULT, REACHABLE, is_amd, of_compute
-from perfkit.reports.format import count, time_us
+from perfkit.reports.format import time_us, times_text
 from perfkit.reports.rule import Advice, fact, of_step
 
 LIMITS = FAULT
@@ -81,7 +81,7 @@ def _beyond_us(one: MatrixOperator) -> float:
 def _evidence(one: MatrixOperator) -> Evidence:
     cores = "off the tensor cores" if one.tensor_cores is False else "with small loads"
     text = (
-        f"{one.name} of {one.shapes} in {one.format}, {count(one.count_per_step)} times, runs "
+        f"{one.name} of {one.shapes} in {one.format}, {times_text(one.count_per_step)}, runs "
         f"{cores}: {time_us(one.total_us)} per step, {time_us(one.ideal_us or 0.0)} at peak"
     )
     return fact(text, one.total_us, "us/step")

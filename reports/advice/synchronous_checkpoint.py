@@ -50,6 +50,8 @@ def check(diagnosis: Diagnosis) -> Advice | None:
     over_the_run = written.blocking_us_per_step if written else None
     if over_the_run is not None:
         cost = min(over_the_run, diagnosis.steps.mean_us)
+    if cost <= 0:
+        return None
     places = places_of(diagnosis, Cause.CHECKPOINT)
     return Advice(
         title=f"Writing checkpoints holds the training up for {of_step(diagnosis, cost)}",

@@ -77,7 +77,7 @@ def test_the_screen_says_each_gain_the_joint_one_and_the_fidelity() -> None:
     for part in (
         "Gain: now 177.6 ms -> 119.6 ms (116.6 to 125.6; never below 115.2)",
         "dataloader + sync + cuda-graphs together: now 177.6 ms -> 100.0 ms (93.6 to 110.0;",
-        "Replay reproduces the recording within 0.16 % (open), "
+        "Replay reproduces the recording within 0.16 %, "
         "0 of 12,345 recorded edges violated, 3 of 41,210 time stamps repaired.",
     ):
         assert part in text, part
@@ -96,7 +96,7 @@ def test_the_comment_has_a_column_for_the_step_with_the_fix() -> None:
     row = next(line for line in text.splitlines() if "waits for data in every step" in line)
     assert row.endswith("| now 177.6 ms -> 119.6 ms (116.6 to 125.6; never below 115.2) |")
     assert "**dataloader + sync + cuda-graphs together: now 177.6 ms" in text
-    assert "> Replay reproduces the recording within 0.16 % (open)" in text
+    assert "> Replay reproduces the recording within 0.16 %" in text
 
 
 def test_what_is_withheld_is_said_and_nothing_predicted() -> None:

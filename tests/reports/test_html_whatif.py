@@ -66,7 +66,7 @@ def test_a_single_fix_has_a_box_of_its_own() -> None:
 def test_reads_without_javascript() -> None:
     text = words(make_predicted(), "whatif")
     for part in (
-        "Replay reproduces the recording within 0.16 % (open)",
+        "Replay reproduces the recording within 0.16 %",
         "dataloader now 177.6 ms -&gt; 119.6 ms (116.6 to 125.6; never below 115.2)",
         "cuda-graphs within the error of the prediction",
         "an assumption (C)",

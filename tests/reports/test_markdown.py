@@ -79,3 +79,11 @@ def test_stays_below_what_a_comment_may_hold(slow: Diagnosis) -> None:
 def test_nothing_to_fix_is_said(empty: Diagnosis) -> None:
     assert "No rule found anything to fix." in render(empty)
     assert "> No GPU activity was recorded" in render(empty)
+
+
+def test_a_place_is_listed_once() -> None:
+    place = Place(cause="sync", name="aten::item", count_per_step=1, idle_us=3000.0)
+    facts = [Evidence(text="3.00 ms per step in aten::item"), Evidence(text="something else")]
+    text = render(make_diagnosis(findings=[make_finding(evidence=facts, where=[place])]))
+    assert text.count("aten::item") == 1
+    assert "something else" in text

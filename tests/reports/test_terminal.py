@@ -41,9 +41,31 @@ def test_fits_when_everything_is_long() -> None:
     )
     diagnosis = make_diagnosis(verdict=LONG, findings=[long] * 20, fidelity=noted)
     lines = plain(diagnosis).splitlines()
-    assert len(lines) <= 40
+    assert len(lines) <= 50
     assert any("more findings" in line for line in lines)
     assert any("+ 6 more notes" in line for line in lines)
+
+
+def test_all_findings_are_shown_when_asked(slow: Diagnosis) -> None:
+    many = make_diagnosis(findings=[make_finding(title=f"Fault {n}") for n in range(30)])
+    assert "more findings" in plain(many)
+    told = render(many, width=100, color=False, everything=True)
+    assert "more findings" not in told
+    assert all(f"Fault {n} " in told for n in range(30))
+
+
+def test_a_remedy_is_told_whole_and_no_number_loses_its_unit() -> None:
+    text = " ".join(["then measure the link of 23.8 ms alone,"] * 12) + " and stop."
+    told = plain(make_diagnosis(findings=[make_finding(remedy=Remedy(text=text))]))
+    assert text in " ".join(told.split())
+    assert not re.search(r"23\.8$", told, re.MULTILINE)
+    assert told.isascii()
+
+
+def test_rules_left_out_are_said(empty: Diagnosis) -> None:
+    told = render(empty, width=100, color=False, left_out=True)
+    assert "others were left out" in told
+    assert "No rule found" not in told
 
 
 def test_the_verdict_comes_first(slow: Diagnosis) -> None:

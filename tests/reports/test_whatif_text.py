@@ -20,7 +20,7 @@ def test_now_each_alone_together_and_the_fidelity() -> None:
         "               one launch a step; rests on an assumption (C)",
         "dataloader + sync + cuda-graphs together: "
         "now 177.6 ms -> 100.0 ms (93.6 to 110.0; never below 85.6)",
-        "Replay reproduces the recording within 0.16 % (open), "
+        "Replay reproduces the recording within 0.16 %, "
         "0 of 12,345 recorded edges violated, 3 of 41,210 time stamps repaired.",
     ]
 
