@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from perfkit.model.capture import CheckpointWrite, Collection
+from collections.abc import Sequence
+
+from perfkit.model.capture import CheckpointWrite, Collection, StepTimes
 from perfkit.model.run_facts import CheckpointFacts, GcFacts
 from perfkit.trace.capture_records import Records
 
@@ -31,16 +33,31 @@ def checkpoints(records: Records, steps: int) -> CheckpointFacts | None:
 
 
 def collections(records: Records, steps: int) -> GcFacts | None:
-    """Garbage collections, their cost spread over all steps."""
-    made = records.of(Collection)
+    """Garbage collections within steps, their cost spread over all steps.
+
+    What ran at the start, or between epochs, held no step up.
+    """
+    blocks = records.of(StepTimes)
+    inside = [(one, _inside_us(one, blocks)) for one in records.of(Collection)]
+    made = [one for one, took in inside if took > 0]
     if not made:
         return None
-    total = sum(one.dur_us for one in made)
+    total = sum(took for _, took in inside)
     return GcFacts(
         count=len(made),
         total_us=total,
-        longest_us=max(one.dur_us for one in made),
+        longest_us=max(took for _, took in inside),
         count_per_step=len(made) / steps if steps else None,
         us_per_step=total / steps if steps else None,
         full_count=sum(one.generation >= _OLDEST for one in made),
     )
+
+
+def _inside_us(one: Collection, blocks: Sequence[StepTimes]) -> float:
+    """How much of a collection lies within blocks of steps, each of which has no gap."""
+    end = one.start_ns + one.dur_us * 1000
+    within = (
+        min(end, block.start_ns + sum(block.wall_us) * 1000) - max(one.start_ns, block.start_ns)
+        for block in blocks
+    )
+    return sum(max(part, 0.0) for part in within) / 1000

@@ -339,10 +339,23 @@ def test_checkpoints_are_spread_over_all_steps() -> None:
 
 def test_collections_are_spread_over_all_steps() -> None:
     pauses = [Collection(start_ns=0, dur_us=100.0, generation=g) for g in (0, 0, 1, 2)]
-    found = collections(records(*pauses), 10)
+    found = collections(records(TEN_STEPS, *pauses), 10)
     assert found is not None
     assert (found.count, found.full_count, found.total_us) == (4, 1, 400.0)
     assert (found.us_per_step, found.count_per_step) == (40.0, 0.4)
+
+
+def test_collections_outside_of_steps_hold_none_up() -> None:
+    start_up = Collection(start_ns=-5_000_000, dur_us=900.0, generation=2)
+    after = Collection(start_ns=10_000_000, dur_us=900.0, generation=2)
+    assert collections(records(TEN_STEPS, start_up, after), 10) is None
+    across = Collection(start_ns=9_900_000, dur_us=900.0, generation=2)
+    found = collections(records(TEN_STEPS, start_up, across, after), 10)
+    assert found is not None
+    assert (found.count, found.total_us, found.longest_us) == (1, 100.0, 100.0)
+
+
+TEN_STEPS = StepTimes(first=0, start_ns=0, wall_us=[1000.0] * 10, data_us=[0.0] * 10)
 
 
 def held(step: int, allocated: int, **more: Any) -> MemoryStep:
