@@ -158,16 +158,27 @@ def _warm() -> Remedy:
     )
 
 
-def _wanted(loader: LoaderFacts) -> int:
-    """Workers that suffice, no more than there are cores."""
-    needed = loader.workers_needed or 1
-    return min(needed, loader.cores) if loader.cores else needed
+def _wanted(loader: LoaderFacts, needed: int) -> int:
+    """Workers that suffice, no more than there are cores, unless they need none to wait."""
+    waits = loader.bound == "waiting"
+    return min(needed, loader.cores) if loader.cores and not waits else needed
+
+
+def _enough(loader: LoaderFacts, wanted: int, needed: int) -> str:
+    if wanted < needed:
+        return "is all the cores allow"
+    beyond = loader.cores is not None and wanted > loader.cores
+    return "would keep up" + beyond * (
+        f" (they wait most of the time, so more than {plural(loader.cores or 0, 'core')} help, "
+        "though PyTorch warns of it)"
+    )
 
 
 def _give_workers(loader: LoaderFacts, on_gpu: bool) -> Remedy:
-    wanted, pinned = _wanted(loader), " pin_memory=True," if on_gpu else ""
-    enough = "would keep up" if wanted >= (loader.workers_needed or 1) else "is all the cores allow"
-    also = f", and {_cheaper(loader)}" if wanted < (loader.workers_needed or 1) else ""
+    needed = loader.workers_needed or 1
+    wanted, pinned = _wanted(loader, needed), " pin_memory=True," if on_gpu else ""
+    enough = _enough(loader, wanted, needed)
+    also = f", and {_cheaper(loader)}" if wanted < needed else ""
     return Remedy(
         text=(
             "Batches are made in the training process (num_workers=0): let workers make them; "
@@ -228,8 +239,8 @@ def _deeper(loader: LoaderFacts, now: int) -> Remedy:
 
 
 def _more_workers(loader: LoaderFacts, now: int, needed: int) -> Remedy:
-    wanted = min(needed, loader.cores) if loader.cores else needed
-    enough = "would keep up" if wanted == needed else "is all the cores allow"
+    wanted = _wanted(loader, needed)
+    enough = _enough(loader, wanted, needed)
     return Remedy(
         text=(
             f"{plural(now, 'worker')} make batches too slowly for the step: num_workers={wanted} "

@@ -41,6 +41,9 @@ REMEDIES: list[tuple[str, dict[str, Any], str, str]] = [
      "(num_workers=0): let workers make them; num_workers=8 would keep up", "num_workers=8"),
     ("no workers, few cores", {"num_workers": 0, "deliver_us": 80_000.0, "cores": 2},
      "num_workers=2 is all the cores allow, and make __getitem__ cheaper", "num_workers=2"),
+    ("no workers, few cores, waits", {"num_workers": 0, "deliver_us": 80_000.0, "cores": 2,
+     "bound": "waiting"}, "num_workers=8 would keep up (they wait most of the time, so more than 2 "
+     "cores help", "num_workers=8"),
     ("files", {"bound": "io"}, "pack small files", "num_workers=8"),
     ("a lock", {"bound": "waiting", "cores": 4}, "find what __getitem__ waits for", ""),
     ("files, all cores in use", {"bound": "io", "cores": 4}, "copy the data to a local disk", ""),
