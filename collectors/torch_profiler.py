@@ -246,18 +246,20 @@ def _profiler(
         on_trace_ready=ready,
         record_shapes=run.record_shapes,
         with_stack=run.with_stack,
-        experimental_config=_extras(),
+        experimental_config=_extras(run.with_stack),
     )
 
 
 _WANTED = {"enable_cuda_sync_events": True, "record_python_gc_info": True, "trace_only": True}
 """What makes causes clearer or the window cheaper, where this torch knows it."""
+_NOT_WITH_STACKS = frozenset({"trace_only"})  # torch warns of it, and does without
 
 
-def _extras() -> Any:
+def _extras(with_stack: bool) -> Any:
     config = _torch()._C._profiler._ExperimentalConfig
     known = config.__init__.__doc__ or ""
-    return config(**{k: v for k, v in _WANTED.items() if f"{k}: " in known})
+    left_out = _NOT_WITH_STACKS if with_stack else frozenset()
+    return config(**{k: v for k, v in _WANTED.items() if f"{k}: " in known and k not in left_out})
 
 
 def _before_another_profiler(give_way: Callable[[], None]) -> Patches:

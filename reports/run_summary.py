@@ -13,6 +13,7 @@ _REASONS = {
     "signal": "by a signal",
 }
 _LITTLE_OVERHEAD = 0.005
+_NOISE = 0.1  # of the step: windows of equal steps differ as much
 _ROLES = {"dataset": "data", "checkpoint": "checkpoints", "capture": "records"}
 _BOUND = {
     "cpu": "CPU-bound",
@@ -58,10 +59,15 @@ def _pace(steps: RunSteps | None) -> str:
 
 
 def overhead_text(steps: RunSteps) -> str:
-    """The profiler's overhead in parentheses; empty where it is not known."""
+    """The profiler's overhead in parentheses; empty where it is not known.
+
+    Where profiled steps are clearly shorter, that is no overhead: the run was another one then.
+    """
     more = steps.overhead_share
     if more is None:
         return ""
+    if more < -_NOISE:
+        return " (a window unlike the run)"
     return " (the same)" if abs(more) < _LITTLE_OVERHEAD else f" ({more * 100:+.0f} %)"
 
 

@@ -260,6 +260,15 @@ def test_steps_iterates_as_the_loader_does(tmp_path: Path) -> None:
             len(p.steps(batch for batch in loader))  # type: ignore[arg-type]
 
 
+def test_stacks_bring_no_warning_of_torch(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    loop = Loop()
+    with perfkit.profile(tmp_path, wait=1, warmup=1, active=2, with_stack=True) as p:
+        for batch in p.steps(batches(6)):
+            loop.turn(batch)
+    assert [str(w.message) for w in recwarn if "trace_only" in str(w.message)] == []
+    assert len(rank_file(tmp_path).windows) == 1
+
+
 def test_hooks_are_undone(tmp_path: Path) -> None:
     before = torch.autograd.backward
     hooks = import_module("torch.optim.optimizer")

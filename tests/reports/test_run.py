@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from perfkit.model.diagnosis import Diagnosis
 from perfkit.model.memory_facts import FailedAllocation
 from perfkit.reports import html, markdown, terminal
-from perfkit.reports.run_summary import run_lines
+from perfkit.reports.run_summary import overhead_text, run_lines
 from tests.reports.diagnoses import make_diagnosis, make_memory, make_run
 
 
@@ -35,6 +35,16 @@ def test_four_lines_say_what_matters(recorded: Diagnosis) -> None:
         "3 checkpoints at 1.20 GB/s.",
         "GPU: 61.0 % utilized, 310 W, 1,290 MHz, HwThermalSlowdown 40.0 % of the time, Xid 79.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [(-0.7, " (a window unlike the run)"), (-0.03, " (-3 %)"), (0.0, " (the same)")],
+)
+def test_a_window_of_shorter_steps_shows_no_overhead(more: float, words: str) -> None:
+    steps = make_run().steps
+    assert steps is not None
+    assert overhead_text(msgspec.structs.replace(steps, overhead_share=more)) == words
 
 
 def test_a_trace_file_has_no_run(recorded: Diagnosis) -> None:
