@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from perfkit.model.diagnosis import Diagnosis, Outlier, Outliers, Place
+from perfkit.model.settings import Settings
 from perfkit.reports.advice import advise, codes
 from tests.advice.builder import all_reduces, copies, diagnosis, kernel, matrix, place
 from tests.advice.runs import collecting, gaps, loader, machine, run, saving
@@ -284,3 +285,12 @@ def test_confidence_falls_with_missing_records_and_few_steps() -> None:
     assert advise(diagnosis(idle, steps={"count": 1})).findings[0].confidence == "medium"
     damaged = diagnosis(idle, fidelity={"unknown_share": 0.3})
     assert advise(damaged).findings[0].confidence == "low"
+
+
+@pytest.mark.parametrize("code", ["allocator-churn", "synchronous-checkpoint"])
+def test_what_costs_nothing_is_not_told_even_when_all_is_asked_for(code: str) -> None:
+    everything = Settings(least_share=0.0)
+    free = diagnosis(run=run(checkpoints=saving(3e6, 0.0)))
+    assert code not in [f.code for f in advise(free, settings=everything).findings]
+    little = diagnosis({"allocator": 1, "checkpoint": 1})
+    assert code in [f.code for f in advise(little, settings=everything).findings]
