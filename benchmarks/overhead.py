@@ -1,76 +1,137 @@
-"""What perfkit costs a training run: step times with it against without, alternating.
+"""What perfkit costs a training run: two processes take turns, one with perfkit and one without.
 
-    python benchmarks/overhead.py [--calls]
+    python benchmarks/overhead.py [--check] [--sizes small medium] [--out docs/overhead.md]
+    python benchmarks/overhead.py --calls
 
-`always-on` compares a loop with perfkit between its profiled windows to the plain loop; `profiled`
-compares steps inside a perfkit window to steps inside a torch.profiler window with the same
-options. The first 300 steps of each always-on block are left out: of a loader's first 200 batches
-each is timed in full, and what a run keeps to is the pace after them. Windows that slow steps
-would open are off.
+Both processes train the same model on the same core, and are forked from one, so that all lies at
+the same addresses. A turn is 3 to 20 steps, some 60 ms, so that what changes the machine's speed
+changes it for both turns of a pair; who goes first alternates. The first steps of a turn find cold
+caches and are left out. After ten pairs two new processes take their place.
 
-Two numbers a row, each the median over rounds with the quartiles: the ratio of median step times
-(wall clock) of two neighbouring blocks, and what is added to the processor time of the training
-thread in microseconds a step. That compares the steps' 10th percentiles, which other work on the
-machine disturbs least. --calls counts instead what perfkit's own code calls in a step, which
-nothing disturbs.
+`always-on` compares steps between perfkit's profiled windows, at the pace that a run keeps to after
+a loader's first 200 batches, to the plain loop. `profiled` compares steps inside a perfkit window
+to steps inside a torch.profiler window; both lie within the first 200 batches, as a run's first
+window does, whose making is timed in full. Windows that slow steps would open are off.
+
+A row's ratio is the median over pairs of the ratio of their median step times; what is added is the
+median over pairs of the difference. Intervals are of 95 % of resamplings of the processes. --check
+compares the plain loop to itself, and to one with 1 % of a step added, which says what can be told
+apart. Rows are added to those in --rows, from which --out is written, so that sizes can be measured
+apart. --calls counts what perfkit's own code calls in a step, which nothing disturbs.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
+import os
+import platform
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
-from itertools import pairwise
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import date
+from itertools import islice, pairwise, takewhile
+from multiprocessing.connection import Connection
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
+import msgspec
+import numpy as np
 import torch
 from torch.profiler import ProfilerActivity, profile, schedule
 
 import perfkit
 from perfkit import collectors
+from perfkit.version import __version__
+
+HOW = """\
+# What perfkit costs a training run
+
+Made on {date} with perfkit {version}, torch {torch} and Python {python}, on one core, by
+
+{commands}
+
+Do not edit. Two processes train the same model on the same core and take turns of a few steps, one
+with perfkit and one without. A ratio is the median over pairs of neighbouring turns, with the
+interval of 95 % of resamplings of the processes; `step, ms` and the ratio's base are of the process
+without perfkit. The aims are {aims}.
+`kept`: the whole interval is within the aim; `missed`: none of it is; `not told`: the aim lies
+inside. `python benchmarks/overhead.py --help` says more.
+
+`plain / plain` and `1 % more / plain` check the method: the first has to be 1, the second 1.01.
+The loader makes its batches in the training process, and all of a profiled window's are timed in
+full there, which a loader with workers leaves to these.
+"""
+TITLES = ["model", "compared", "step, ms", "ratio", "added, us a step", "pairs", "aim"]
+RESAMPLINGS = 2000
+FEWEST_ROUNDS = 5
+SKIPPED = 300
+"""Steps before an always-on turn: a loader's first 200 batches are timed in full."""
+WINDOW = 180
+"""Steps of a profiled window, which end before the 200th batch."""
+WARMUP = 5
+MOST_PAIRS = 10
+"""Of turns of two processes, before two new ones take their place."""
+
+
+class Size(NamedTuple):
+    """A model and its batch: samples of `length` vectors (0: of one) of `width`, `depth` layers."""
+
+    batch: int
+    length: int
+    width: int
+    depth: int
+
+    @property
+    def name(self) -> str:
+        """What it is, in words."""
+        kind = "transformer" if self.length else "perceptron"
+        samples = f"{self.batch} x {self.length}" if self.length else self.batch
+        return f"{kind}, {self.depth} layers of {self.width}, batch {samples}"
+
+    def network(self) -> torch.nn.Module:
+        """The model."""
+        if not self.length:
+            layers = [torch.nn.Linear(self.width, self.width) for _ in range(self.depth)]
+            return torch.nn.Sequential(*layers)
+        layer = torch.nn.TransformerEncoderLayer(
+            self.width, self.width // 32, 4 * self.width, dropout=0.0, batch_first=True
+        )
+        return torch.nn.TransformerEncoder(layer, self.depth, enable_nested_tensor=False)
+
+    def samples(self, count: int) -> torch.Tensor:
+        """So many."""
+        shape = (self.length, self.width) if self.length else (self.width,)
+        return torch.randn(count, *shape)
+
 
 SIZES = {
-    "0.5 ms": (16, 32, 2),
-    "1 ms": (64, 256, 2),
-    "5 ms": (128, 512, 4),
-    "25 ms": (256, 1024, 4),
+    "tiny": Size(16, 0, 32, 2),
+    "small": Size(32, 0, 128, 2),
+    "medium": Size(4, 16, 64, 1),
+    "large": Size(4, 32, 128, 2),
+    "huge": Size(8, 64, 128, 4),
 }
-"""Batch, width and depth of a multi-layer perceptron, named by its rough step time."""
-SKIPPED = 300
-WARMUP = 5
-
-
-class Times(NamedTuple):
-    """Of a block's steps the median wall time and 10th percentile of processor time, in seconds."""
-
-    wall: float
-    cpu: float
 
 
 class Training:
-    """A model, its optimizer, and a loop over batches that a DataLoader makes."""
+    """A model, its optimizer, and a loader that makes batches in this process."""
 
-    def __init__(self, batch: int, width: int, depth: int) -> None:
+    def __init__(self, size: Size) -> None:
         torch.manual_seed(0)
-        layers = [torch.nn.Linear(width, width) for _ in range(depth)]
-        self._net = torch.nn.Sequential(*layers)
-        self._optimizer = torch.optim.SGD(self._net.parameters(), 1e-3)
-        data = torch.utils.data.TensorDataset(torch.randn(batch * 64, width))
-        self._loader = torch.utils.data.DataLoader(data, batch_size=batch)
+        self._net = size.network()
+        self._optimizer = torch.optim.AdamW(self._net.parameters(), 1e-4)
+        data = torch.utils.data.TensorDataset(size.samples(size.batch * 64))
+        self._loader = torch.utils.data.DataLoader(data, batch_size=size.batch)
 
-    def batches(self, count: int) -> Iterator[Any]:
-        """So many batches, of as many epochs as that takes."""
-        while count > 0:
-            for batch in self._loader:
-                yield batch
-                count -= 1
-                if count == 0:
-                    return
+    def batches(self) -> Iterator[Any]:
+        """Batches of as many epochs as it takes."""
+        while True:
+            yield from self._loader
 
     def step(self, batch: torch.Tensor) -> None:
         """Train on a batch."""
@@ -78,50 +139,246 @@ class Training:
         self._net(batch).square().mean().backward()
         self._optimizer.step()
 
-    def steps(self, batches: Iterable[Any], after: Callable[[], None], skipped: int) -> Times:
-        """Train on the batches; a step's times include its data and `after`."""
-        wall, cpu = [time.perf_counter()], [time.thread_time()]
-        for (batch,) in batches:
-            self.step(batch)
-            after()
-            wall.append(time.perf_counter())
-            cpu.append(time.thread_time())
-        wall_s, cpu_s = ([b - a for a, b in pairwise(marks[skipped:])] for marks in (wall, cpu))
-        return Times(statistics.median(wall_s), statistics.quantiles(cpu_s, n=10)[0])
+
+class Loop(NamedTuple):
+    """A loop that can be gone on with: its batches, and what it calls after each step."""
+
+    batches: Iterator[Any]
+    after: Callable[[], object]
 
 
 def nothing() -> None:
     """What a plain loop does after a step."""
 
 
-def plain(training: Training, count: int) -> Times:
+@contextmanager
+def plain(training: Training) -> Iterator[Loop]:
     """The loop as it is."""
-    return training.steps(training.batches(count), nothing, WARMUP)
+    yield Loop(training.batches(), nothing)
 
 
-def always_on(training: Training, count: int) -> Times:
+@contextmanager
+def slower(training: Training) -> Iterator[Loop]:
+    """The loop with a hundredth of its step time added."""
+    batches = training.batches()
+    added_s = statistics.median(timed(training, Loop(batches, nothing), 30)) / 100
+
+    def spin() -> None:
+        end = time.perf_counter() + added_s
+        while time.perf_counter() < end:
+            pass
+
+    yield Loop(batches, spin)
+
+
+@contextmanager
+def always_on(training: Training) -> Iterator[Loop]:
     """The loop between profiled windows, at its steady pace."""
     with (
         tempfile.TemporaryDirectory() as folder,
         perfkit.profile(folder, repeat=0, watch=False) as p,
     ):
-        return training.steps(p.steps(training.batches(count + SKIPPED)), nothing, SKIPPED)
+        batches = iter(p.steps(training.batches()))
+        for _ in range(SKIPPED):
+            next(batches)
+        yield Loop(batches, nothing)
 
 
-def torch_window(training: Training, count: int) -> Times:
+@contextmanager
+def torch_window(training: Training) -> Iterator[Loop]:
     """Steps inside a torch.profiler window."""
-    plan = schedule(wait=0, warmup=2, active=count + 10)
+    plan = schedule(wait=0, warmup=2, active=WINDOW + 10)
     with profile(activities=[ProfilerActivity.CPU], schedule=plan) as p:
-        return training.steps(training.batches(count), p.step, WARMUP)
+        yield Loop(training.batches(), p.step)
 
 
-def perfkit_window(training: Training, count: int) -> Times:
+@contextmanager
+def perfkit_window(training: Training) -> Iterator[Loop]:
     """Steps inside a perfkit window."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        perfkit.profile(Path(folder), wait=0, warmup=2, active=count + 10) as p,
+        perfkit.profile(folder, wait=0, warmup=2, active=WINDOW + 10, watch=False) as p,
     ):
-        return training.steps(p.steps(training.batches(count)), nothing, WARMUP)
+        yield Loop(iter(p.steps(training.batches())), nothing)
+
+
+Mode = Callable[[Training], AbstractContextManager[Loop]]
+
+
+class Comparison(NamedTuple):
+    """Two ways to train; ours is expected to be the slower one."""
+
+    name: str
+    ours: Mode
+    theirs: Mode
+
+
+COMPARED = {
+    compared.name: compared
+    for compared in (
+        Comparison("always-on / plain", always_on, plain),
+        Comparison("profiled / torch.profiler", perfkit_window, torch_window),
+        Comparison("plain / plain", plain, plain),
+        Comparison("1 % more / plain", slower, plain),
+    )
+}
+AIMS = {"always-on / plain": 1.01, "profiled / torch.profiler": 1.05}
+"""The ratio at most; comparisons without one check the method."""
+
+
+def timed(training: Training, loop: Loop, count: int) -> list[float]:
+    """Seconds that each of the next steps takes, its data and what comes after it included."""
+    marks = [time.perf_counter()]
+    for _ in range(count):
+        (batch,) = next(loop.batches)
+        training.step(batch)
+        loop.after()
+        marks.append(time.perf_counter())
+    return [b - a for a, b in pairwise(marks)]
+
+
+def serve(pipe: Connection, training: Training, mode: Mode) -> None:
+    """A process's life: warm up, then take turns of so many steps as the pipe asks for; 0 ends."""
+    timed(training, Loop(training.batches(), nothing), WARMUP)
+    with mode(training) as loop:
+        while count := pipe.recv():
+            pipe.send(timed(training, loop, count))
+
+
+class Racer:
+    """A process that trains when asked to; leaving the context ends it.
+
+    Forked, so that two of them have all at the same addresses: else one is up to 2 % faster.
+    """
+
+    def __init__(self, training: Training, mode: Mode) -> None:
+        context = multiprocessing.get_context("fork")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=serve, args=(theirs, training, mode))
+        self._process.start()
+        theirs.close()
+
+    def turn(self, steps: int) -> list[float]:
+        """Take so many steps: the seconds of each."""
+        self._pipe.send(steps)
+        took: list[float] = self._pipe.recv()
+        return took
+
+    def __enter__(self) -> Racer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pipe.send(0)
+        self._process.join()
+
+
+class Plan(NamedTuple):
+    """How a turn is cut: steps that count, after some that do not."""
+
+    counted: int
+    dropped: int
+
+    @classmethod
+    def of(cls, step_s: float) -> Plan:
+        """About 60 ms, 3 to 20 steps."""
+        counted = min(max(round(0.06 / step_s), 3), 20)
+        return cls(counted, max(counted // 5, 1))
+
+    @property
+    def steps(self) -> int:
+        """All of a turn's."""
+        return self.counted + self.dropped
+
+
+class Pair(NamedTuple):
+    """Median step times of two neighbouring turns, in seconds."""
+
+    ours_s: float
+    theirs_s: float
+
+
+class Middle(msgspec.Struct):
+    """A median, and between what it lies in 95 % of resamplings."""
+
+    value: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, rounds: Sequence[Sequence[float]]) -> Middle:
+        """Of all numbers; resampled by rounds, whose numbers have something in common."""
+        found, random = np.array(rounds), np.random.default_rng(0)
+        drawn = random.integers(0, len(found), (RESAMPLINGS, len(found)))
+        medians = np.median(found[drawn].reshape(RESAMPLINGS, -1), axis=1)
+        return cls(float(np.median(found)), *np.quantile(medians, (0.025, 0.975)).tolist())
+
+    def text(self, digits: int) -> str:
+        """As in `1.002 (0.999 to 1.004)`."""
+        value, low, high = (f"{v:.{digits}f}" for v in (self.value, self.low, self.high))
+        return f"{value} ({low} to {high})"
+
+
+class Row(msgspec.Struct):
+    """A comparison on a model."""
+
+    size: str
+    compared: str
+    step_ms: float
+    ratio: Middle
+    added_us: Middle
+    pairs: int
+    command: str
+
+    @property
+    def said(self) -> str:
+        """Whether the aim is kept, as far as the interval can tell; checks have none."""
+        aim = AIMS.get(self.compared)
+        if aim is None:
+            return ""
+        if self.ratio.high <= aim:
+            return "kept"
+        return "missed" if self.ratio.low > aim else "not told"
+
+    def cells(self) -> list[str]:
+        """Of the table."""
+        return [SIZES[self.size].name, self.compared, f"{self.step_ms:.2f}", self.ratio.text(3),
+                self.added_us.text(0), str(self.pairs), self.said]  # fmt: skip
+
+
+def race(training: Training, compared: Comparison, plan: Plan) -> list[Pair]:
+    """The pairs of two new processes: as many as a window has room for, but at most ten."""
+    with Racer(training, compared.ours) as ours, Racer(training, compared.theirs) as theirs:
+        for racer in (ours, theirs):
+            racer.turn(plan.steps)
+        count = min(WINDOW // plan.steps - 1, MOST_PAIRS)
+        return [pair(ours, theirs, plan, number % 2 == 0) for number in range(count)]
+
+
+def pair(ours: Racer, theirs: Racer, plan: Plan, ours_first: bool) -> Pair:
+    """A turn of each."""
+    order = (ours, theirs) if ours_first else (theirs, ours)
+    took = {racer: statistics.median(racer.turn(plan.steps)[plan.dropped :]) for racer in order}
+    return Pair(took[ours], took[theirs])
+
+
+def measured(size: str, compared: Comparison, seconds: float) -> Row:
+    """A row, of as many rounds as the time allows, and at least five."""
+    training = Training(SIZES[size])
+    with Racer(training, plain) as racer:
+        plan = Plan.of(statistics.median(racer.turn(10)[2:]))
+    check = "" if compared.name in AIMS else " --check"
+    rounds, end = list[list[Pair]](), time.monotonic() + seconds
+    while len(rounds) < FEWEST_ROUNDS or time.monotonic() < end:
+        rounds.append(race(training, compared, plan))
+    return Row(
+        size=size,
+        compared=compared.name,
+        step_ms=statistics.median(p.theirs_s for pairs in rounds for p in pairs) * 1e3,
+        ratio=Middle.of([[p.ours_s / p.theirs_s for p in pairs] for pairs in rounds]),
+        added_us=Middle.of([[(p.ours_s - p.theirs_s) * 1e6 for p in pairs] for pairs in rounds]),
+        pairs=sum(map(len, rounds)),
+        command=f"python benchmarks/overhead.py{check} --seconds {seconds:g} --sizes {size}",
+    )
 
 
 def calls(training: Training, skipped: int, **options: Any) -> str:
@@ -134,7 +391,8 @@ def calls(training: Training, skipped: int, **options: Any) -> str:
             found[event] += 1
 
     with tempfile.TemporaryDirectory() as root, perfkit.profile(root, watch=False, **options) as p:
-        for number, (batch,) in enumerate(p.steps(training.batches(skipped + 10))):
+        batches = islice(training.batches(), skipped + 10)
+        for number, (batch,) in enumerate(p.steps(batches)):
             counts.append((found["call"], found["c_call"]))
             if number == skipped:
                 sys.setprofile(count)
@@ -145,51 +403,72 @@ def calls(training: Training, skipped: int, **options: Any) -> str:
     return f"{python:.0f} Python functions, {c:.0f} C functions"
 
 
-Run = Callable[[Training, int], Times]
+def document(rows: Sequence[Row]) -> str:
+    """Markdown: how it was measured, the table, and what follows from it."""
+    how = HOW.format(
+        commands="\n".join(f"    {command}" for command in dict.fromkeys(r.command for r in rows)),
+        date=date.today().isoformat(),
+        version=__version__,
+        torch=torch.__version__,
+        python=platform.python_version(),
+        aims=" and ".join(f"{aim} of `{name}`" for name, aim in AIMS.items()),
+    )
+    ordered = sorted(rows, key=lambda r: (list(COMPARED).index(r.compared), r.step_ms))
+    table = [TITLES, ["---"] * len(TITLES), *(row.cells() for row in ordered)]
+    lines = [f"| {' | '.join(cells)} |" for cells in table]
+    return "\n".join([how, *lines, "", *(held(rows, name) for name in AIMS), ""])
 
 
-def compare(training: Training, count: int, rounds: int, ours: Run, theirs: Run) -> str:
-    """Ratio and added microseconds, ours to theirs, a round each; who goes first alternates."""
-    ratios, added_us = [], []
-    for number in range(rounds + 1):
-        order = (ours, theirs) if number % 2 else (theirs, ours)
-        times = {run: run(training, count) for run in order}
-        ratios.append(times[ours].wall / times[theirs].wall)
-        added_us.append((times[ours].cpu - times[theirs].cpu) * 1e6)
-    return f"{_quartiles(ratios[1:], 3)}   {_quartiles(added_us[1:], 1)} us"  # the first warms up
+def held(rows: Sequence[Row], compared: str) -> str:
+    """From which step time on the aim is kept, in the rows that say it of all longer steps too."""
+    of = sorted((r for r in rows if r.compared == compared), key=lambda r: -r.step_ms)
+    kept = list(takewhile(lambda row: row.said == "kept", of))
+    aim = f"- `{compared}`, at most {AIMS[compared]}:"
+    return (
+        f"{aim} kept from steps of {kept[-1].step_ms:.1f} ms on." if kept else f"{aim} not shown."
+    )
 
 
-def _quartiles(found: list[float], digits: int) -> str:
-    low, middle, high = (f"{v:.{digits}f}" for v in statistics.quantiles(found, n=4))
-    return f"{middle} ({low} to {high})"
-
-
-def main() -> None:
-    """Print a table."""
+def options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """What was asked for."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--seconds", type=float, default=1.0, help="of a block, at least 50 steps")
-    parser.add_argument("--calls", action="store_true", help="count calls, and measure no time")
+    parser.add_argument("--seconds", type=float, default=30.0, help="of a row")
     parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
-    options = parser.parse_args()
+    parser.add_argument("--check", action="store_true", help="try the method, and not perfkit")
+    parser.add_argument("--calls", action="store_true", help="count calls, and measure no time")
+    parser.add_argument("--rows", type=Path, help="a file of rows, which new ones are added to")
+    parser.add_argument("--out", type=Path, help="write the document here, as Markdown")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print a table."""
+    asked = options(arguments)
     torch.set_num_threads(1)
-    if options.calls:
-        training = Training(*SIZES["0.5 ms"])
+    if asked.calls:
+        training = Training(SIZES["tiny"])
         print("always-on:", calls(training, SKIPPED, repeat=0))
         print("profiled:", calls(training, 20, wait=0, warmup=2, active=100))
         return
-    for name in options.sizes:
-        training = Training(*SIZES[name])
-        step = plain(training, 50).wall
-        count = max(int(options.seconds / step), 50)
-        for mode, ours, theirs in (
-            ("always-on / plain", always_on, plain),
-            ("profiled / torch.profiler", perfkit_window, torch_window),
-        ):
-            row = compare(training, count, options.rounds, ours, theirs)
-            print(f"{name:>6} model ({step * 1e3:5.2f} ms a step)  {mode:26} {row}", flush=True)
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    rows = read(asked.rows)
+    for size in asked.sizes:
+        for compared in COMPARED.values():
+            if (compared.name in AIMS) is not asked.check:
+                rows.append(measured(size, compared, asked.seconds))
+                print("  ".join(rows[-1].cells()), flush=True)
+    if asked.rows:
+        asked.rows.write_bytes(msgspec.json.encode(rows))
+    if asked.out:
+        asked.out.write_text(document(rows), "utf-8")
+
+
+def read(path: Path | None) -> list[Row]:
+    """The rows of earlier runs."""
+    known = path is not None and path.exists()
+    return msgspec.json.decode(path.read_bytes(), type=list[Row]) if path and known else []
 
 
 if __name__ == "__main__":
