@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfkit.analyzers.kernel_names import kind_of
-from perfkit.analyzers.machine_facts import reasons_of
+from perfkit.analyzers.machine_facts import reasons_of, samples_of_steps
 from perfkit.analyzers.names import used
 from perfkit.model.capture import GpuSample, StepTimes
 from perfkit.model.clock_facts import ClockFacts, HeldClock, Holder
@@ -54,7 +54,7 @@ def clocks(trace: Trace, records: Records, device: int | None) -> ClockFacts | N
 def _at_work(records: Records, device: int | None) -> list[GpuSample]:
     """Samples with clock and reasons of this GPU, or of the only one; an idle GPU's say nothing."""
     found = [
-        s for s in records.of(GpuSample)
+        s for s in samples_of_steps(records)
         if s.sm_clock_mhz is not None and s.clock_event_reasons is not None
     ]  # fmt: skip
     if len({s.device for s in found}) > 1:

@@ -12,7 +12,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from perfkit.analyzers.intervals import Intervals
 from perfkit.analyzers.loader_bound import Batches, mean_of, with_bound
+from perfkit.analyzers.step_spans import inside_us, taken
 from perfkit.analyzers.worker_facts import share_of_making, workers
 from perfkit.model.capture import BatchMade, BatchWait, LoaderInfo, WorkerState
 from perfkit.model.run_facts import HostFacts, LoaderFacts
@@ -36,6 +38,8 @@ class _Loader:
     waits: list[BatchWait]
     batches: Batches
     states: list[WorkerState]
+    steps: Intervals
+    """When steps ran."""
     wall: Floats
     data: Floats
 
@@ -53,7 +57,7 @@ def loaders(
     """Each loader; `wall` and `data` are the steps' times and data waits, shape (steps,)."""
     info = {found.loader: found for found in records.of(LoaderInfo)}
     waits, made = _by_loader(records.of(BatchWait)), _by_loader(records.of(BatchMade))
-    states = _by_loader(records.of(WorkerState))
+    states, steps = _by_loader(records.of(WorkerState)), taken(records)
     found = [
         _Loader(
             number=n,
@@ -61,6 +65,7 @@ def loaders(
             waits=waits.get(n, []),
             batches=Batches.of(made.get(n, [])),
             states=states.get(n, []),
+            steps=steps,
             wall=wall,
             data=data,
         )
@@ -111,12 +116,14 @@ def _with_waits(facts: LoaderFacts, loader: _Loader) -> LoaderFacts:
     batches = [wait for wait in loader.waits if wait.part == "batch"]
     ready = [wait.ready for wait in batches if wait.ready is not None]
     waited, wall = sum(wait.wait_us for wait in loader.waits), float(loader.wall.sum())
+    spans = [(wait.start_ns, wait.wait_us) for wait in loader.waits]
+    in_steps = float(inside_us(spans, loader.steps).sum())
     passes, startup = _startup(loader.waits, facts.make_us or 0.0)
     return msgspec.structs.replace(
         facts,
         passes=passes,
         wait_us=waited / _asked(batches) if batches else None,
-        wait_share=min(waited / wall, 1.0) if wall else None,
+        wait_share=min(in_steps / wall, 1.0) if wall else None,
         ready=sum(ready) / len(ready) if ready else None,
         startup_share=startup / waited if passes > 1 and waited else None,
         out_of_turn_share=_out_of_turn(batches),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
+from perfkit.analyzers.step_spans import after_the_first
 from perfkit.model.capture import GpuFault, GpuSample, HostSample
 from perfkit.model.run_facts import ClockReason, GpuFacts, HostFacts, Judgement
 from perfkit.trace.capture_records import Records
@@ -30,37 +31,52 @@ _LEAST_S = 0.5  # counters over less time than this tell of chance
 def gpus(records: Records) -> list[GpuFacts]:
     """Each GPU that was sampled or reported a fault."""
     samples, faults = records.of(GpuSample), records.of(GpuFault)
+    training = samples_of_steps(records)
     devices = sorted({*(s.device for s in samples), *(f.device for f in faults)})
     return [
         _gpu(
             device,
             [s for s in samples if s.device == device],
+            [s for s in training if s.device == device],
             sorted({f.xid for f in faults if f.device == device}),
         )
         for device in devices
     ]
 
 
-def _gpu(device: int, samples: list[GpuSample], xids: list[int]) -> GpuFacts:
-    errors = [s.ecc_uncorrected for s in samples if s.ecc_uncorrected is not None]
-    clocks = [s.sm_clock_mhz for s in samples if s.sm_clock_mhz is not None]
+def samples_of_steps(records: Records) -> list[GpuSample]:
+    """Those after the first step and before the last one's end; all where no step was seen.
+
+    While a run starts up its GPU idles, and a mean over that time says nothing of the training.
+    """
+    samples, steps = records.of(GpuSample), after_the_first(records)
+    if not len(steps):
+        return samples
+    first, last = int(steps.start[0]), int(steps.end[0])
+    return [sample for sample in samples if first <= sample.t_ns <= last]
+
+
+def _gpu(
+    device: int, samples: list[GpuSample], training: list[GpuSample], xids: list[int]
+) -> GpuFacts:
+    errors = _known(s.ecc_uncorrected for s in samples)
     return GpuFacts(
         device=device,
-        samples=len(samples),
-        utilization=_mean(s.utilization for s in samples),
+        samples=len(training),
+        utilization=_mean(s.utilization for s in training),
         memory_used_max_bytes=max(_known(s.memory_used_bytes for s in samples), default=None),
-        power_w=_mean(s.power_w for s in samples),
-        sm_clock_mhz=_mean(clocks),
-        sm_clock_max_mhz=max(clocks, default=None),
+        power_w=_mean(s.power_w for s in training),
+        sm_clock_mhz=_mean(s.sm_clock_mhz for s in training),
+        sm_clock_max_mhz=max(_known(s.sm_clock_mhz for s in samples), default=None),
         temperature_max_c=max(_known(s.temperature_c for s in samples), default=None),
-        reasons=_reasons(samples),
+        reasons=_reasons(training, samples),
         xids=xids,
         ecc_uncorrected=max(errors) - min(errors) if errors else None,
     )
 
 
-def _reasons(samples: list[GpuSample]) -> list[ClockReason]:
-    held = [s for s in samples if s.clock_event_reasons is not None]
+def _reasons(training: list[GpuSample], samples: list[GpuSample]) -> list[ClockReason]:
+    held = [s for s in training if s.clock_event_reasons is not None]
     found = []
     for bit, name, judgement in _REASONS:
         under = [s for s in held if (s.clock_event_reasons or 0) & bit]
@@ -107,7 +123,7 @@ def host(records: Records) -> HostFacts | None:
         cpu_cores_used=None if used is None else used / 1e6,
         involuntary_switches_per_s=per_s(lambda s: s.involuntary_switches),
         major_faults_per_s=per_s(lambda s: s.major_faults),
-        load=_mean(s.load for s in samples),
+        load=_mean(s.load for s in counted),
         cores=max(_known(s.cores for s in samples), default=None),
         machine_cores=max(_known(s.machine_cores for s in samples), default=None),
         rss_max_bytes=max(_known(s.rss_bytes for s in samples), default=None),

@@ -126,4 +126,5 @@ def _gpu_words(gpu: GpuFacts, several: bool) -> str:
     slowed = [r for r in gpu.reasons if r.judgement in ("warn", "error")]
     words += [f"{r.name} {share(r.share)} of the time" for r in slowed[:2]]
     words += [f"Xid {', '.join(map(str, gpu.xids))}"] if gpu.xids else []
-    return ", ".join(words) if words else plural(gpu.samples, "sample")
+    none = "no sample while steps ran" if not gpu.samples else plural(gpu.samples, "sample")
+    return ", ".join(words) if words else none

@@ -69,10 +69,10 @@ class RunSteps(_Noun, frozen=True, kw_only=True):
 class LoaderFacts(_Noun, frozen=True, kw_only=True):
     """One loader; times are means per batch.
 
-    `wait_share` is of the steps' wall time, making and ending iterators included. A batch takes
-    `make_us` to make, so that its workers deliver one every `deliver_us`, while the steps could
-    take one every `use_us` if they never waited. The first batch of each worker, which includes
-    its start, does not enter. `reason` gives the numbers that `bound` rests on.
+    `wait_share` is what steps waited for it, of their wall time. A batch takes `make_us` to make,
+    so that its workers deliver one every `deliver_us`, while the steps could take one every
+    `use_us` if they never waited. The first batch of each worker, which includes its start, does
+    not enter. `reason` gives the numbers that `bound` rests on.
     """
 
     loader: int
@@ -140,9 +140,14 @@ class FileSystemFacts(_Noun, frozen=True, kw_only=True):
 
 
 class CheckpointFacts(_Noun, frozen=True, kw_only=True):
-    """Checkpoints of the run: how long they took and held the training thread."""
+    """Checkpoints of the run: how long they took and held the training thread.
+
+    Those before the first step's start and after the last one's end are no part of
+    `blocking_us_per_step`, nor of `count_in_steps`.
+    """
 
     count: int
+    count_in_steps: int | None = None
     mean_us: float
     blocking_mean_us: float
     blocking_us_per_step: float | None = None
@@ -160,7 +165,11 @@ class ClockReason(_Noun, frozen=True, kw_only=True):
 
 
 class GpuFacts(_Noun, frozen=True, kw_only=True):
-    """NVML samples of one GPU: means, unless the name says otherwise."""
+    """NVML samples of one GPU: means, unless the name says otherwise.
+
+    Means, shares and their number `samples` are of those between the first step's end and the last
+    one's, or of all where no step was seen; extremes and errors are of the whole run.
+    """
 
     device: int
     samples: int

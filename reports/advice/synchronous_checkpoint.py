@@ -69,8 +69,10 @@ def _facts(written: CheckpointFacts) -> list[Evidence]:
     sized = f", {size(written.bytes_mean)} each" if written.bytes_mean is not None else ""
     rate = f" at {size(written.bytes_per_s)}/s" if written.bytes_per_s is not None else ""
     how = f" by {', '.join(written.calls)}" if written.calls else ""
+    inside = written.count if written.count_in_steps is None else written.count_in_steps
+    when = f", {inside} of them while steps ran" if inside < written.count else ""
     said = (
-        f"over the run: {plural(written.count, 'checkpoint')}{how}{sized}{rate}; each takes "
+        f"over the run: {plural(written.count, 'checkpoint')}{when}{how}{sized}{rate}; each takes "
         f"{time_us(written.mean_us)} and holds the step {time_us(written.blocking_mean_us)}"
     )
     return [fact(said, written.blocking_mean_us, "us")]

@@ -195,7 +195,7 @@ def test_kernels_and_steps_are_compared_on_the_samples_time_line(tmp_path: Path)
     samples = [sample(t / 2, 0x40 if t >= 4 else 0, 990.0 if t >= 4 else 1980.0,
                       temperature_c=70.0 + t) for t in range(10)]  # fmt: skip
     quick, slow = [1000.0] * 1900, [1500.0] * 1900
-    steps = StepTimes(first=0, start_ns=START_NS, wall_us=quick + slow, data_us=[0.0] * 3800)
+    steps = StepTimes(first=20, start_ns=START_NS, wall_us=quick + slow, data_us=[0.0] * 3800)
     found = clocks(trace, records(*samples, sample(3, 0x1, 300.0), steps), 0)
     assert found is not None
     assert (found.samples, found.free_samples, found.free_clock_mhz) == (10, 4, 1980.0)

@@ -193,7 +193,7 @@ def test_records_alone_show_collections_and_checkpoints(tmp_path: Path) -> None:
     pauses = [Collection(start_ns=START_NS + at, dur_us=15_000.0, generation=2) for at in starts]
     saved = [CheckpointWrite(start_ns=START_NS + at, dur_us=15_000.0, blocking_us=15_000.0,
                              call="torch.save") for at in starts]  # fmt: skip
-    took = step_times([30_000.0] * 10)
+    took = step_times([30_000.0] * 10, start_ns=START_NS)
     assert warned(plain) == ["python-overhead"]
     assert warned(of_cpu(tmp_path / "a", extra, took, *pauses))[0] == "garbage-collection"
     assert warned(of_cpu(tmp_path / "b", extra, took, *saved))[0] == "synchronous-checkpoint"
@@ -204,8 +204,9 @@ def test_slow_workers_are_found_with_their_bound(tmp_path: Path) -> None:
     settings = LoaderInfo(loader=0, kind="map", dataset="D", num_workers=2, cores=8)
     made = [BatchMade(loader=0, batch=i, start_ns=i, fetch_us=60_000.0, collate_us=100.0,
                       cpu_us=59_000.0, worker=i % 2, pid=i % 2) for i in range(30)]  # fmt: skip
-    waits = [BatchWait(loader=0, batch=i, start_ns=i, wait_us=20_000.0) for i in range(30)]
-    took = step_times([30_000.0] * 30, 20_000.0)
+    waits = [BatchWait(loader=0, batch=i, start_ns=START_NS + 30 * MS * i, wait_us=20_000.0)
+             for i in range(30)]  # fmt: skip
+    took = step_times([30_000.0] * 30, 20_000.0, start_ns=START_NS)
     found = of_cpu(tmp_path, [(wait, 20 * MS)], settings, took, *made, *waits)
     assert warned(found) == ["dataloader-starvation"]
     assert "CPU-bound" in found.findings[0].title

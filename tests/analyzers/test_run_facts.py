@@ -136,7 +136,8 @@ def loader(
     *found: msgspec.Struct, data: float = 3000.0, host: HostFacts | None = None
 ) -> LoaderFacts:
     wall = np.full(STEPS, STEP_US)
-    (facts,) = loaders(records(*found), wall, np.full(STEPS, data), host)
+    block = StepTimes(first=0, start_ns=0, wall_us=wall.tolist(), data_us=[data] * STEPS)
+    (facts,) = loaders(records(block, *found), wall, np.full(STEPS, data), host)
     return facts
 
 
@@ -154,6 +155,14 @@ def test_what_workers_deliver_against_what_steps_take() -> None:
     assert facts.wait_share == pytest.approx(0.3)
     assert (facts.ready, facts.passes) == (0.0, 1)
     assert facts.cpu_share == pytest.approx(20 / 21)
+
+
+def test_waiting_outside_of_steps_is_no_share_of_them() -> None:
+    before = wait(-30, 300_000.0, part="start", ready=None)
+    after = [wait(STEPS + i, 9000.0) for i in range(20)]  # of a validation behind the last step
+    across = wait(STEPS - 1, 50_000.0, part="end")
+    facts = loader(info(), before, *WAITS[:-1], across, *after)
+    assert facts.wait_share == pytest.approx((39 * 3000 + 10_000) / (40 * 10_000))
 
 
 def test_two_batches_a_step() -> None:
@@ -263,6 +272,27 @@ def test_gpu_samples_are_means_extremes_and_shares() -> None:
     assert (second.device, second.utilization, second.reasons) == (1, None, [])
 
 
+def test_means_of_a_gpu_leave_out_start_up_and_end() -> None:
+    run = StepTimes(first=0, start_ns=10 * GB, wall_us=[5e6, *[1e5] * 50], data_us=[0.0] * 51)
+    busy = {"utilization": 0.9, "power_w": 600.0, "sm_clock_mhz": 1800.0}
+    idle = {"utilization": 0.0, "power_w": 70.0, "sm_clock_mhz": 1980.0, "clock_event_reasons": 1}
+    seen = [
+        *(sample(t, temperature_c=30.0, **idle) for t in range(15)),  # the first step ends at 15 s
+        *(sample(t, temperature_c=60.0, memory_used_bytes=GB, clock_event_reasons=0, **busy)
+          for t in range(16, 20)),
+        *(sample(t, temperature_c=65.0, memory_used_bytes=3 * GB, **idle) for t in range(21, 40)),
+    ]  # fmt: skip
+    (found,) = gpus(records(run, *seen))
+    assert (found.samples, found.utilization, found.power_w) == (4, 0.9, 600.0)
+    assert (found.sm_clock_mhz, found.reasons) == (1800.0, [])
+    assert (found.sm_clock_max_mhz, found.temperature_max_c) == (1980.0, 65.0)
+    assert found.memory_used_max_bytes == 3 * GB
+    (short,) = gpus(records(run, *seen[:15]))
+    assert (short.samples, short.utilization, short.memory_used_max_bytes) == (0, None, None)
+    (one_step,) = gpus(records(StepTimes(first=0, start_ns=0, wall_us=[5e6], data_us=[0.0]), *seen))
+    assert (one_step.samples, one_step.utilization) == (6, 0.0)
+
+
 @pytest.mark.parametrize(
     ("bits", "clock", "name", "judgement"),
     [
@@ -319,22 +349,50 @@ def test_host_says_nothing_of_an_instant() -> None:
     assert host(records(one, HostSample(t_ns=1000, run_delay_us=2.0))) is None
 
 
-def test_checkpoints_are_spread_over_all_steps() -> None:
-    def write(**more: Any) -> CheckpointWrite:
-        usual: dict[str, Any] = {"dur_us": 2e6, "blocking_us": 5e5, "call": "torch.save"}
-        return CheckpointWrite(start_ns=0, **(usual | more))
+HUNDRED_STEPS = StepTimes(first=0, start_ns=0, wall_us=[1e5] * 100, data_us=[0.0] * 100)
 
+
+def write(at_s: float = 1.0, **more: Any) -> CheckpointWrite:
+    usual: dict[str, Any] = {"dur_us": 2e6, "blocking_us": 5e5, "call": "torch.save"}
+    return CheckpointWrite(start_ns=round(at_s * 1e9), **(usual | more))
+
+
+def test_checkpoints_are_spread_over_all_steps() -> None:
     found = checkpoints(
-        records(write(bytes=4 * GB), write(), write(bytes=GB, unfinished=True)), 100
+        records(HUNDRED_STEPS, write(bytes=4 * GB), write(), write(bytes=GB, unfinished=True)), 100
     )
     assert found is not None
     assert (found.count, found.mean_us, found.blocking_mean_us) == (3, 2e6, 5e5)
+    assert found.count_in_steps == 3
     assert found.blocking_us_per_step == pytest.approx(15_000)
     assert found.bytes_per_s == pytest.approx(2 * GB)
     assert found.calls == ["torch.save"]
     unknown = checkpoints(records(write()), 0)
     assert unknown is not None
     assert (unknown.blocking_us_per_step, unknown.bytes_per_s) == (None, None)
+    assert unknown.count_in_steps is None
+
+
+def test_checkpoints_before_and_after_the_steps_hold_none_up() -> None:
+    outside = [write(-3.0), write(10.0), write(60.0)]  # steps take from 0 to 10 s
+    found = checkpoints(records(HUNDRED_STEPS, *outside), 100)
+    assert found is not None
+    assert (found.count, found.count_in_steps, found.blocking_us_per_step) == (3, 0, 0.0)
+    last = checkpoints(records(HUNDRED_STEPS, *outside, write(9.9)), 100)
+    assert last is not None
+    assert last.count_in_steps == 1
+    assert last.blocking_us_per_step == pytest.approx(1000)
+
+
+def test_checkpoints_between_blocks_of_steps_count() -> None:
+    blocks = [
+        StepTimes(first=0, start_ns=0, wall_us=[1e6] * 5, data_us=[0.0] * 5),
+        StepTimes(first=5, start_ns=9 * GB, wall_us=[1e6] * 5, data_us=[0.0] * 5),
+    ]
+    found = checkpoints(records(*blocks, write(6.0)), 10)
+    assert found is not None
+    assert found.count_in_steps == 1
+    assert found.blocking_us_per_step == pytest.approx(50_000)
 
 
 def test_collections_are_spread_over_all_steps() -> None:
