@@ -12,6 +12,7 @@ import numpy as np
 from perfkit.analyzers.breakdown import StepTimes, step_times
 from perfkit.analyzers.clock import clock_shift, shifted
 from perfkit.analyzers.cpu import cpu_step_times, unobserved_step_times
+from perfkit.analyzers.device import lost_gpu_work
 from perfkit.analyzers.exclusion import with_exclusions
 from perfkit.analyzers.gpu import GpuWork, gpu_work
 from perfkit.analyzers.graph.binding import bindings, bound_by_launch
@@ -93,15 +94,12 @@ class Facts:
         """What the breakdown is of: "gpu", "cpu", or "none" when GPU records are missing."""
         if len(self.work):
             return "gpu"
-        return "none" if _lost_gpu_work(self.trace, self.calls) else "cpu"
+        return "none" if self.lost_gpu_work else "cpu"
 
-
-def _lost_gpu_work(trace: Trace, calls: Launches) -> bool:
-    """Whether GPU records are missing: work was launched, or the file ends before them.
-
-    Kineto writes host events first, so a file that was cut may show none of the GPU it names.
-    """
-    return bool(len(calls.orphans)) or (trace.info.damage.truncated and bool(trace.info.devices))
+    @cached_property
+    def lost_gpu_work(self) -> str | None:
+        """Why all GPU records are missing, in a sentence; None where they are not."""
+        return None if len(self.work) else lost_gpu_work(self.trace, self.calls)
 
 
 def facts_of(trace: Trace) -> Facts:
@@ -117,7 +115,7 @@ def facts_of(trace: Trace) -> Facts:
                 trace, work, calls, host, windows, lambda: graph.result().by_launch
             )
             times = step_times(work, pieces, windows)
-        elif _lost_gpu_work(trace, calls):
+        elif lost_gpu_work(trace, calls):
             times, pieces = unobserved_step_times(windows)
         else:
             times, pieces = cpu_step_times(host, windows)

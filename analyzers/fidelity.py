@@ -38,12 +38,9 @@ def _unknown_share(facts: Facts) -> float:
 
 def _records(facts: Facts, orphans: int) -> Iterator[str]:
     missing, launched = len(facts.calls.orphans), int((facts.calls.call >= 0).sum())
-    if not len(facts.work) and missing:
-        yield (
-            f"No GPU activity was recorded, though the host launched {missing:,} operations: "
-            "profile with ProfilerActivity.CUDA and check that CUPTI (or roctracer) may be used."
-        )
-    elif not len(facts.work) and facts.device_kind == "cpu":
+    if facts.lost_gpu_work is not None:
+        yield facts.lost_gpu_work
+    elif not len(facts.work):
         yield "The trace has no GPU work: the CPU is the device, computing while operators run."
     elif missing > _WORTH_SAYING * (missing + launched):
         yield f"{missing:,} of {missing + launched:,} launches have no GPU record."

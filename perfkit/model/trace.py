@@ -113,6 +113,8 @@ class TraceInfo:
     world_size: int | None = None
     backend: str | None = None
     devices: tuple[Device, ...] = ()
+    has_no_device: bool = False
+    """The file lists the GPUs of its machine, and the list is empty."""
     metadata: dict[str, Any] = field(default_factory=dict)
     damage: Damage = field(default_factory=Damage)
     batches: WorkerBatches | None = None

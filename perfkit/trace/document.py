@@ -192,6 +192,7 @@ def info_of(path: str, metadata: dict[str, Any]) -> TraceInfo:
         world_size=_integer(distributed.get("world_size")),
         backend=_text(distributed.get("backend")),
         devices=tuple(_devices(properties if isinstance(properties, list) else [])),
+        has_no_device=properties == [],
         metadata={k: v for k, v in metadata.items() if k not in _READ and _is_short(v)},
     )
 

@@ -161,6 +161,12 @@ def test_cpu_only_is_said() -> None:
     assert any("no GPU work" in note for note in found.fidelity.notes)
 
 
+def test_nccl_shows_that_a_gpu_was_not_recorded() -> None:
+    found = diagnosis("hta/rank_non_gpu/rank_non_gpu.json.gz")
+    assert (found.device.kind, found.findings) == ("none", [])
+    assert any("nccl:all_to_all shows that there was a GPU" in n for n in found.fidelity.notes)
+
+
 def test_sampled_trace_is_mostly_unexplained() -> None:
     found = diagnosis("hta/timeline_analysis/sampled_rank-0.json.gz")
     assert found.fidelity.unknown_share > 0.25
