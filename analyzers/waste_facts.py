@@ -26,7 +26,12 @@ _LAYOUT = re.compile(r"nchwToNhwc|nhwcToNchw|batched_transpose_\d", re.IGNORECAS
 _ZERO_GRAD = re.compile(r"Optimizer\.zero_grad#")
 _STEP = re.compile(r"Optimizer\.step#")
 _OF_OPTIMIZER = re.compile(r"Optimizer\.(step|zero_grad)#")
-_FUSED = re.compile(r"fused_?(adam|sgd|adagrad|lamb|lion)|(adamw?|sgd|lamb|lion)_?functor", re.I)
+# PyTorch's, Apex's and Transformer Engine's functors, DeepSpeed's LAMB.
+_FUSED = re.compile(
+    r"fused_?(adam|sgd|adagrad|lamb|lion)|lamb_cuda_kernel"
+    r"|(adamw?|adagrad|novograd|sgd|lamb|lion)(stage\d)?_?functor",
+    re.I,
+)
 _FOREACH = re.compile(r"multi_tensor_apply")
 _EVALUATE = re.compile(r"^autograd::engine::evaluate_function")
 # Layers as a user writes them: what differentiates them calls other operators.
@@ -53,9 +58,12 @@ def waste_facts(facts: Facts, framework: Framework) -> WasteFacts | None:
     if not len(facts.work) or not len(found.host):
         return None
     attention, of_attention = _attention(found)
+    zero_grad = found.rows(_ZERO_GRAD)
+    zeroing = found.of(launched_inside(facts, zero_grad))
     return WasteFacts(
         layout=found.of(found.kernels(lambda name: bool(_LAYOUT.search(name)))),
-        zeroing=found.of(launched_inside(facts, found.rows(_ZERO_GRAD))),
+        zeroing=zeroing,
+        zeroing_idle_us=host_idle_inside_us(facts, zero_grad) if zeroing else None,
         recompute=found.of(_recomputed(found)),
         chains=_chained(found, of_attention),
         inference_norm=_folded_norms(found) if framework.inference else None,

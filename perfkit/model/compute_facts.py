@@ -128,6 +128,8 @@ class WasteFacts(_Noun, frozen=True, kw_only=True):
     """Transposes between NCHW and NHWC inside of convolutions."""
     zeroing: Avoidable | None = None
     """Memsets and fills launched by `zero_grad`."""
+    zeroing_idle_us: float | None = None
+    """GPU idle time per step while the host launched those."""
     recompute: Avoidable | None = None
     """Kernels of forward operators that ran again inside of the backward pass."""
     chains: Avoidable | None = None

@@ -15,9 +15,35 @@ _MOST_SHARE = 0.5
 _COMPILED = 'model = torch.compile(model, mode="reduce-overhead")'
 
 
+def launching_us(diagnosis: Diagnosis) -> float:
+    """Idle time of the host's pace, without what rules on a single cause of it tell.
+
+    Those are DDP's search for unused parameters, and zero_grad, which need not launch at all.
+    """
+    return max(idle_us(diagnosis, *HOST) - _searching_us(diagnosis) - zeroing_us(diagnosis), 0.0)
+
+
+def launching_places(diagnosis: Diagnosis) -> list[Place]:
+    """The costliest places of that time; zero_grad is none where zeroed-gradients tells of it."""
+    is_told = zeroing_us(diagnosis) > 0
+    found = places_of(diagnosis, *HOST)
+    return [p for p in found if not (is_told and p.name.startswith("Optimizer.zero_grad#"))]
+
+
+def _searching_us(diagnosis: Diagnosis) -> float:
+    found = diagnosis.collective_facts
+    return found.unused_search.idle_us if found and found.unused_search else 0.0
+
+
+def zeroing_us(diagnosis: Diagnosis) -> float:
+    """Idle time in which the host launches the filling of gradients with zeros."""
+    known = diagnosis.waste.zeroing_idle_us if diagnosis.waste else None
+    return min(known or 0.0, idle_us(diagnosis, *HOST))
+
+
 def host_work(diagnosis: Diagnosis) -> Remedy | None:
     """What to do where the host is busy with something that cheaper launches leave as it is."""
-    long, cost = next(iter(places_of(diagnosis, *HOST)), None), idle_us(diagnosis, *HOST)
+    long, cost = next(iter(launching_places(diagnosis)), None), launching_us(diagnosis)
     if long is not None and _is_one_long_gap(long, cost):
         return Remedy(
             text=(
@@ -58,10 +84,11 @@ def by_framework(diagnosis: Diagnosis) -> Remedy:
     framework = diagnosis.framework
     if serves(diagnosis) and not framework.compiled:
         return launch_remedy(diagnosis)
-    return _by_training(framework)
+    found = diagnosis.waste.optimizer if diagnosis.waste else None
+    return _by_training(framework, found is not None and found.form == "fused")
 
 
-def _by_training(framework: Framework) -> Remedy:
+def _by_training(framework: Framework, is_fused: bool) -> Remedy:
     if framework.compiled:
         return Remedy(
             text=(
@@ -72,12 +99,12 @@ def _by_training(framework: Framework) -> Remedy:
             applies_to="torch.compile",
         )
     compiled, name = _COMPILED, framework.optimizer or "AdamW"
-    if name in FUSED_SINCE:
+    if name in FUSED_SINCE and not is_fused:
         compiled += f"\noptimizer = torch.optim.{name}(model.parameters(), ..., fused=True)"
     return Remedy(
         text=(
-            "Compile the model with CUDA graphs and use a fused optimizer; a larger batch makes "
-            "each kernel longer at the same host cost."
+            f"Compile the model with CUDA graphs{'' if is_fused else ' and use a fused optimizer'};"
+            " a larger batch makes each kernel longer at the same host cost."
         ),
         snippet=compiled,
         applies_to="PyTorch training",

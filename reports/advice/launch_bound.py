@@ -19,7 +19,7 @@ When not to
     When shapes change each step, CUDA graphs record again and again. When a few long gaps make
     the cost, look at their places first: a single slow Python function is not mended by
     compiling. Where most of the time passes in the optimizer's step, the remedy is its fused form
-    alone, and what it returns at most is that time.
+    alone, and what it returns at most is that time. Launches of zero_grad are zeroed-gradients'.
 
 References
     https://docs.pytorch.org/docs/stable/generated/torch.compile.html
@@ -33,7 +33,14 @@ from __future__ import annotations
 
 from perfkit.model.compute_facts import OptimizerFacts
 from perfkit.model.diagnosis import Diagnosis, Evidence, Remedy
-from perfkit.reports.advice._launches import HOST, by_framework, host_work
+from perfkit.reports.advice._launches import (
+    HOST,
+    by_framework,
+    host_work,
+    launching_places,
+    launching_us,
+    zeroing_us,
+)
 from perfkit.reports.advice._memory import room
 from perfkit.reports.advice._optimizer import fewer_launches, holds_the_gpu_up, launches_fact
 from perfkit.reports.format import count, share, time_us
@@ -41,10 +48,8 @@ from perfkit.reports.rule import (
     Advice,
     Limits,
     fact,
-    idle_us,
     of_step,
     place_facts,
-    places_of,
 )
 
 LIMITS = Limits(warning_share=0.10, critical_share=0.30)  # of the step; see References
@@ -54,8 +59,8 @@ def check(diagnosis: Diagnosis) -> Advice | None:
     """Idle time of the host's own pace."""
     if diagnosis.device.kind != "gpu" or not diagnosis.fidelity.host_events:
         return None
-    cost = max(idle_us(diagnosis, *HOST) - _searching_us(diagnosis), 0.0)
-    places, work = places_of(diagnosis, *HOST), host_work(diagnosis)
+    cost, work = launching_us(diagnosis), host_work(diagnosis)
+    places = launching_places(diagnosis)
     optimizer = None if work else holds_the_gpu_up(diagnosis, cost)
     return Advice(
         title=f"The GPU idles {of_step(diagnosis, cost)} because the host launches too slowly",
@@ -76,12 +81,6 @@ def check(diagnosis: Diagnosis) -> Advice | None:
     )
 
 
-def _searching_us(diagnosis: Diagnosis) -> float:
-    """What ddp-unused-parameter-search tells: DDP's search is no launch that could be cheaper."""
-    found = diagnosis.collective_facts
-    return found.unused_search.idle_us if found and found.unused_search else 0.0
-
-
 def _remedy(diagnosis: Diagnosis, optimizer: OptimizerFacts | None) -> Remedy:
     if optimizer is None:
         return by_framework(diagnosis)
@@ -90,7 +89,9 @@ def _remedy(diagnosis: Diagnosis, optimizer: OptimizerFacts | None) -> Remedy:
 
 def _split(diagnosis: Diagnosis) -> list[Evidence]:
     parts = ", ".join(f"{c.text} {time_us(diagnosis.idle_us.get(c.value, 0.0))}" for c in HOST)
-    return [fact(f"per step: {parts}")]
+    zeroing = zeroing_us(diagnosis)
+    told = f"; {time_us(zeroing)} of it in zero_grad, which zeroed-gradients tells"
+    return [fact(f"per step: {parts}{told if zeroing else ''}")]
 
 
 def _kernels(diagnosis: Diagnosis) -> list[Evidence]:

@@ -30,10 +30,10 @@ from __future__ import annotations
 from perfkit.model.compute_facts import OptimizerFacts
 from perfkit.model.diagnosis import Diagnosis, Evidence
 from perfkit.reports.advice._compute import CHANCE, of_compute
-from perfkit.reports.advice._launches import HOST
+from perfkit.reports.advice._launches import launching_us
 from perfkit.reports.advice._optimizer import fused, holds_the_gpu_up
 from perfkit.reports.format import count, time_us
-from perfkit.reports.rule import Advice, fact, idle_us, of_step
+from perfkit.reports.rule import Advice, fact, of_step
 
 LIMITS = CHANCE
 _LEFT = {"Adam": 7 / 18, "AdamW": 7 / 18, "SGD": 5 / 8}  # of the traffic; see Why it costs
@@ -47,7 +47,7 @@ def check(diagnosis: Diagnosis) -> Advice | None:
     if found is None or found.form == "fused" or _NEEDS.get(name) not in found.operators:
         return None
     cost = of_compute(diagnosis, found.total_us * (1 - _LEFT[name]))
-    if found.idle_us > cost and holds_the_gpu_up(diagnosis, idle_us(diagnosis, *HOST)):
+    if found.idle_us > cost and holds_the_gpu_up(diagnosis, launching_us(diagnosis)):
         return None
     return Advice(
         title=f"The {found.form} optimizer moves parameters for {of_step(diagnosis, cost)} that a "

@@ -6,8 +6,8 @@ What it detects
 
 Why it costs
     Every gradient is written once with zeros and read again by the first backward pass, which
-    then adds to it instead of storing its result. Told is the filling alone; its launches, where
-    the GPU waits for them, are told by launch-bound.
+    then adds to it instead of storing its result. Told are the filling and the idle time in which
+    the GPU waits for its launches, which launch-bound does not count.
 
 What to do
     zero_grad(set_to_none=True), or no argument since PyTorch 2.0.
@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from perfkit.model.diagnosis import Diagnosis, Remedy
 from perfkit.reports.advice._compute import FAULT
+from perfkit.reports.advice._launches import HOST, zeroing_us
 from perfkit.reports.format import count, time_us
 from perfkit.reports.rule import Advice, fact, of_step
 
@@ -32,20 +33,23 @@ LIMITS = FAULT
 
 
 def check(diagnosis: Diagnosis) -> Advice | None:
-    """Time of what zero_grad launches."""
+    """Time of what zero_grad launches, and what the GPU waits for it."""
     found = diagnosis.waste.zeroing if diagnosis.waste else None
     if found is None:
         return None
     parts = diagnosis.breakdown_us
-    cost = min(found.total_us, parts.compute + parts.copy)
+    filling, idle = min(found.total_us, parts.compute + parts.copy), zeroing_us(diagnosis)
+    cost = filling + idle
+    host = max(HOST, key=lambda cause: diagnosis.idle_us.get(cause.value, 0.0))
+    waited = f"; the GPU idles {time_us(idle)} for their launches" if idle else ""
     return Advice(
         title=f"Filling gradients with zeros takes {of_step(diagnosis, cost)}",
-        cause="compute",
+        cause="compute" if filling >= idle else host,
         cost_us=cost,
         limits=LIMITS,
         evidence=[
             fact(f"zero_grad launches {count(found.count_per_step)} GPU operations per step, "
-                 f"{time_us(found.total_us)}", found.total_us, "us/step")
+                 f"{time_us(found.total_us)}{waited}", cost, "us/step")
         ],
         remedy=Remedy(
             text=(

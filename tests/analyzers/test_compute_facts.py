@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from perfkit.analyzers.peaks import PEAKS, peak_of
+from perfkit.analyzers.waste_facts import _FUSED
 from perfkit.api import analyze
 from perfkit.model.compute_facts import ComputeFacts, Peak, WasteFacts
 from perfkit.model.diagnosis import Diagnosis
@@ -143,6 +144,36 @@ def test_gradients_set_to_zero_one_by_one() -> None:
     found = waste(RESNET).zeroing
     assert found is not None
     assert found.count_per_step == 161  # the parameters of ResNet-50
+
+
+@needs_public
+def test_idle_time_in_zero_grad_is_not_the_optimizers() -> None:
+    """Of PyTorch 1.8, whose SGD.zero_grad fills tensor after tensor."""
+    found = waste("edge/no_profiler_step_2021.pt.trace.json.gz")
+    assert found.zeroing_idle_us == pytest.approx(2076, rel=0.02)
+    assert found.optimizer is not None
+    assert found.optimizer.idle_us < 2000
+    assert waste(MI300X).zeroing_idle_us is None
+
+
+@pytest.mark.parametrize(
+    ("kernel", "fused"),
+    [
+        ("multi_tensor_apply_kernel<TensorListMetadata<4>, FusedAdamMathFunctor<float, 4>>", True),
+        ("multi_tensor_apply_kernel<TensorListMetadata<4>, AdamFunctor<float>>", True),
+        ("multi_tensor_apply_kernel<TensorListMetadata<4>, LAMBStage1Functor<float>>", True),
+        ("multi_tensor_apply_kernel<TensorListMetadata<3>, NovoGradFunctor<float>>", True),
+        ("void lamb_cuda_kernel_part1<float, float, 512>", True),
+        (
+            "multi_tensor_apply_kernel<TensorListMetadata<2>, BinaryOpListAlphaFunctor>",
+            False,
+        ),
+        ("multi_tensor_apply_kernel<TensorListMetadata<1>, ZeroFunctor<float>>", False),
+        ("multi_tensor_apply_kernel<TensorListMetadata<3>, PointwiseOpListFunctor>", False),
+    ],
+)
+def test_kernels_of_fused_optimizers(kernel: str, fused: bool) -> None:
+    assert bool(_FUSED.search(kernel)) == fused
 
 
 def test_a_trace_without_operators_has_none_of_it(tiny: Diagnosis) -> None:
