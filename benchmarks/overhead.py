@@ -52,7 +52,8 @@ from perfkit.version import __version__
 HOW = """\
 # What perfkit costs a training run
 
-Made on {date} with perfkit {version}, torch {torch} and Python {python}, on one core, by
+Made on {date} with perfkit {version}, torch {torch} and Python {python}, on one core of a shared
+host, by these with `--rows FILE`, and `--out` in the end:
 
 {commands}
 
