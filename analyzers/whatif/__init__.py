@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
+from math import hypot
 
 from perfkit.analyzers.facts import Facts
 from perfkit.analyzers.whatif.delivery import (
@@ -16,9 +17,11 @@ from perfkit.analyzers.whatif.edit import Edit
 from perfkit.analyzers.whatif.errors import OF_STEP, of_gain
 from perfkit.analyzers.whatif.fixes import STANDARD, Fix, parse, remove
 from perfkit.analyzers.whatif.part import Stretch
+from perfkit.analyzers.whatif.spread import between_runs, path_of
 from perfkit.model.cause import CAUSES, CODE, Cause
 from perfkit.model.diagnosis import Fix as FixRow
 from perfkit.model.diagnosis import Gain, Together, WhatIf
+from perfkit.model.trace import Int64s
 
 _WORTH_SAYING = 0.002  # of the step: fixes that return less are not told of
 _TOGETHER = 4  # fixes of which all combinations are replayed
@@ -111,20 +114,35 @@ def _together(steps: Stretch, fixes: list[Fix]) -> Together:
 
 def gain_of(steps: Stretch, fixes: list[Fix]) -> Gain:
     """What these fixes return together, in microseconds per step."""
-    expected = _saved(steps, edited(steps, fixes, optimistic=False))
+    edit = edited(steps, fixes, optimistic=False)
+    time = steps.times(edit)
+    expected = _shorter(steps, steps.counted_at(time, edit))
     bound = max(_saved(steps, edited(steps, fixes, optimistic=True)), expected, 0.0)
-    error = of_gain([fix.name for fix in fixes]) * abs(expected) + OF_STEP * steps.mean_us
+    error, other = _errors(steps, fixes, edit, time)
     if steps.part.facts.device_kind == "cpu":  # where a fault slows the work beside it, too
         bound = max(bound, expected + error)
     most, least = delivered(steps, fixes)
     if peers_set_the_pace(steps):
         least = min(least, _saved(steps, edited(steps, fixes, optimistic=False, alone=True)))
+    expected, low = min(expected, most), min(expected, most, least)
+    both = hypot(error, other)
     return Gain(
         bound=bound,
-        expected=min(expected, most),
-        low=min(expected, most, least) - error,
-        high=min(expected + error, bound + OF_STEP * steps.mean_us),
+        expected=expected,
+        low=low - both,
+        high=max(min(expected + both, bound + other), expected),
+        error=error + (expected - low) / 2,
     )
+
+
+def _errors(steps: Stretch, fixes: list[Fix], edit: Edit, time: Int64s) -> tuple[float, float]:
+    """Half-widths in microseconds: of the replay in the run at hand, and of what runs differ by."""
+    after = steps.counted_at(time, edit)
+    saved = _shorter(steps, after)
+    path = path_of(edit.graph(), time, steps.part.waited)
+    left = steps.mean_us - saved
+    replayed = (of_gain([fix.name for fix in fixes]) * saved, path.unexplained * left)
+    return hypot(*replayed, OF_STEP * steps.mean_us), between_runs(path, after) * left
 
 
 def edited(steps: Stretch, fixes: list[Fix], *, optimistic: bool, alone: bool = False) -> Edit:
@@ -137,9 +155,13 @@ def edited(steps: Stretch, fixes: list[Fix], *, optimistic: bool, alone: bool = 
 
 def _saved(steps: Stretch, edit: Edit) -> float:
     """Microseconds saved in the mean step."""
+    return _shorter(steps, steps.replayed(edit))
+
+
+def _shorter(steps: Stretch, after: Int64s) -> float:
+    """Microseconds by which the mean step is shorter than recorded, from counted steps' times."""
     before = float(steps.recorded.mean())
-    after = float(steps.replayed(edit).mean())
-    return steps.mean_us * (before - after) / max(before, 1.0)
+    return steps.mean_us * (before - float(after.mean())) / max(before, 1.0)
 
 
 def saved_by_cause(facts: Facts) -> dict[str, float]:

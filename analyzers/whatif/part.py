@@ -46,8 +46,15 @@ class Stretch:
 
     def replayed(self, edit: Edit) -> Int64s:
         """Nanoseconds of the counted steps after the edit."""
-        graph = edit.graph()
-        return self._steps(replay(graph, self.plan), graph)
+        return self.counted_at(self.times(edit), edit)
+
+    def times(self, edit: Edit) -> Int64s:
+        """When each point happens after the edit; shape (points,)."""
+        return replay(edit.graph(), self.plan)
+
+    def counted_at(self, time: Int64s, edit: Edit) -> Int64s:
+        """Nanoseconds of the counted steps, from the times of the edit's points."""
+        return self._steps(time, edit.graph())
 
     def _steps(self, time: Int64s, graph: Graph) -> Int64s:
         """From the end of all that was launched before a border to that before the next."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from benchmarks.scoring.charges import TRUTH, Charged, dose_lines
 from benchmarks.scoring.detection import Hits, hits, share
+from benchmarks.scoring.dose import line
 from benchmarks.scoring.markdown import table
 from benchmarks.scoring.predictions import Prediction, percentile
 from benchmarks.scoring.real import Pair, Public
@@ -127,6 +128,25 @@ def _pair(pair: Pair) -> list[str]:
     charged = "-" if pair.charged_ms is None else f"{pair.charged_ms / (faulty - fixed):.2f}"
     named = [pair.name, pair.cause or "none", pair.top]
     return [*named, f"{faulty / fixed:.2f}", *said, charged, pair.note]
+
+
+def recorded_doses(results: Results) -> str:
+    """The line of each recorded fault over its doses: milliseconds charged over the increase."""
+    points: dict[str, list[tuple[float, float]]] = {}
+    for pair in results.recorded:
+        if pair.charged_ms is not None:
+            more = pair.measured_ms[0] - pair.measured_ms[1]
+            points.setdefault(pair.scenario, []).append((more, pair.charged_ms))
+    head = ["program", "doses", "increase of the step, ms", "charged, ms", "slope", "R2"]
+    lines = sorted((name, sorted(found)) for name, found in points.items() if len(found) > 1)
+    return table(head, (_recorded_line(name, found) for name, found in lines))
+
+
+def _recorded_line(name: str, points: list[tuple[float, float]]) -> list[str]:
+    more, charged = zip(*points, strict=True)
+    fitted = line(more, charged)
+    told = [", ".join(f"{ms:.1f}" for ms in times) for times in (more, charged)]
+    return [name, str(len(points)), *told, number(fitted.slope), number(fitted.r2)]
 
 
 def _ratio(pair: Pair, method: str) -> str:

@@ -28,7 +28,8 @@ Made by `{command}` on {date} with perfkit {version}, in {seconds:.0f} s. Do not
 
 **Simulated** runs ({simulated}) come from `sample_traces/simulator`, a model of one host and one
 GPU that shares no code with perfkit and knows the cause of each idle nanosecond; it runs the same
-program again with each fix, which is the truth for what-ifs. **Recorded** runs ({recorded} pairs)
+program again with each fix, which is the truth for what-ifs: with the same draws for errors, with
+others for intervals. **Recorded** runs ({recorded} pairs)
 are real programs on a CPU, with a fault and repaired (`sample_traces/recorded`). **Public traces**
 ({public}) are of real GPUs and have no known cause in numbers: of them the unknown share is scored,
 and the rules by what their README says.
@@ -49,6 +50,10 @@ _TERMS = """\
 - What-if errors are |predicted - true| step, of the true step with the fix. Fixes are what repairs
   each fault, all of them in runs with two, and a host, kernels or communication twice as fast. A
   fix matters when it gives, or is said to give, 3 % of the step.
+- An interval is of another run, so its truth is one: the same program with the fix, with draws of
+  its own, rare events at other steps, and a pace of host, GPU and network that differs as published
+  runs of one machine do (`sample_traces/simulator/another.py`). All other truths are of the same
+  run, which repeats every draw: they tell what the replay itself gets wrong.
 - Dose response is time charged over the increase of the step. A fault may cost more than idle time
   (small kernels run, too), or less at first than later, so that the simulator's own charge is no
   line of slope 1 either: perfkit's line is scored against the line of the truth.
@@ -85,6 +90,7 @@ def text(results: Results, command: str, date: str, seconds: float) -> str:
         _part("What-ifs (simulated)", details.fixes(results)),
         _part("Damaged traces (simulated)", details.damages(results)),
         _part("Recorded pairs", details.recorded(results)),
+        _part("Dose response (recorded)", details.recorded_doses(results)),
         _part("Public traces", details.public(results)),
         *([rules(labelled(results), command, date)] if results.told else []),
         _part("Largest misses", "\n".join(f"- {miss}" for miss in details.misses(results))),

@@ -19,7 +19,8 @@ _CERTAIN = 0.001  # of the step: gains closer than this have no order
 class Prediction:
     """One fix of one run by one method; microseconds per step, None where it gives none.
 
-    `step_us` is the step before the fix, `true_us` after it.
+    `step_us` is the step before the fix, `true_us` after it: of the same run, where only a model of
+    one can repeat its draws. `again_us` is the step after it in another run.
     """
 
     fix: str
@@ -30,6 +31,21 @@ class Prediction:
     high_us: float | None = None
     least_us: float | None = None
     """The step with the gain that the method says cannot be exceeded."""
+    again_us: float | None = None
+
+    @property
+    def again_error(self) -> float | None:
+        """|predicted - true| as a share of the true step, both after the fix, in another run."""
+        if self.again_us is None:
+            return None
+        return abs(self.predicted_us - self.again_us) / self.again_us
+
+    @property
+    def half_width(self) -> float | None:
+        """Of the interval, as a share of the predicted step."""
+        if self.low_us is None or self.high_us is None:
+            return None
+        return (self.high_us - self.low_us) / 2 / self.predicted_us
 
     @property
     def error(self) -> float:
@@ -55,11 +71,19 @@ class Prediction:
 
     @property
     def is_covered(self) -> bool | None:
-        """Whether the truth lies in the interval (0.1 % of the step is rounding)."""
+        """Whether the truth of another run lies in the interval, or the only one that is known."""
+        return self._holds(self.true_us if self.again_us is None else self.again_us)
+
+    @property
+    def is_same_covered(self) -> bool | None:
+        """Whether the truth of the same run lies in the interval."""
+        return self._holds(self.true_us)
+
+    def _holds(self, true_us: float) -> bool | None:
         if self.low_us is None or self.high_us is None:
             return None
-        slack = _CERTAIN * self.step_us
-        return self.low_us - slack <= self.true_us <= self.high_us + slack
+        slack = _CERTAIN * self.step_us  # rounding
+        return self.low_us - slack <= true_us <= self.high_us + slack
 
     @property
     def is_beaten(self) -> bool | None:

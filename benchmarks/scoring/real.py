@@ -38,6 +38,10 @@ class Pair:
     predicted: dict[str, Prediction] = field(default_factory=dict)
     """Of the repaired step, by method."""
     note: str = ""
+    scenario: str = ""
+    """Its name without the dose."""
+    apart: list[float] = field(default_factory=list)
+    """How far two unprofiled runs of each form are apart, as a share of their mean."""
 
 
 def pairs(folder: Path = RECORDED) -> Iterator[Pair]:
@@ -69,7 +73,14 @@ def pair(folder: Path) -> Pair:
         alarms_fixed=[f.code for f in good.findings if f.severity != _NO_ALARM],
         predicted=predicted,
         note=note,
+        scenario=f"{folder.parent.name}/{truth['scenario']}",
+        apart=[_apart(times[form]["rounds"]) for form in ("faulty", "fixed")],
     )
+
+
+def _apart(rounds: list[float]) -> float:
+    first, second = rounds[:2]
+    return 2 * abs(second - first) / (first + second)
 
 
 def _predicted(

@@ -34,10 +34,11 @@ it. Where kernels are lost, less seems to have been queued, and the rest stays w
 }
 _OF_SCORES = {
     "truth inside [low, high]": """\
-truth inside: the half-widths are what recorded pairs and published models were off by
-(`analyzers/whatif/errors.py`). The simulator does not err that much, so more of its truths lie
-inside. Of the recorded pairs, on a CPU, fewer do: a fault there slows the work beside it, too. The
-steps of slow_dataset wait 81 of 119.5 ms for batches, and repaired they take 30.9 ms, not 38.5.""",
+truth inside: nothing is fitted to it. Half-widths of replay are what recorded pairs and published
+models were off by (`analyzers/whatif/errors.py`), which the simulator is not; those between runs
+are published, and the spread of the trace's own steps (`analyzers/whatif/spread.py`), which is too
+wide for pauses that come regularly. Recorded runs share two cores with other work, and two runs of
+one program are further apart there than published ones.""",
     "what-if error, median": """\
 recorded pairs: steps were measured without a profiler, and the prediction is of the trace, whose
 steps a profiler makes longer; both ran on a few cores of a CPU that other work shared.""",

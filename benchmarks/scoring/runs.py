@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from sample_traces.simulator import (
     INJECTIONS,
     Simulated,
     damage,
+    fixed_again,
     inject,
     trace_text,
     write,
@@ -79,10 +80,10 @@ def measured(case: Case, with_hta: bool = False) -> Run:
         diagnosis, facts = perfkit.analyze(path), facts_of(open_trace(str(path)))
         seen = _recorded(simulated, Path(folder) / "run")
     found = {"perfkit": found_us(diagnosis), "occupant": baselines.occupant_us(facts)}
-    truth = simulated.truth
-    predicted, skipped = _predictions(case, truth, diagnosis, seen or facts), []
+    truth, again = simulated.truth, fixed_again(dict(case.faults), seed=case.seed)
+    predicted, skipped = _predictions(case, truth, again, diagnosis, seen or facts), []
     if seen is not None:
-        alone = _predictions(case, truth, diagnosis, facts)
+        alone = _predictions(case, truth, again, diagnosis, facts)
         predicted["perfkit, trace alone"] = alone["perfkit"]
     if with_hta:
         answer = hta_baselines.answers(facts, _fixes(truth, "wall_ns"), _step_us(truth))
@@ -147,7 +148,11 @@ def _fixes(truth: Mapping[str, Any], of: str) -> dict[str, float]:
 
 
 def _predictions(
-    case: Case, truth: Mapping[str, Any], diagnosis: Diagnosis, facts: Facts
+    case: Case,
+    truth: Mapping[str, Any],
+    again: Mapping[str, Mapping[str, int]],
+    diagnosis: Diagnosis,
+    facts: Facts,
 ) -> dict[str, list[Prediction]]:
     fixed = _fixes(truth, "wall_ns")
     step_us = _step_us(truth)
@@ -159,7 +164,13 @@ def _predictions(
     steady_us, steady = truth["step_ns"] / 1000, _fixes(truth, "step_ns")
     replayed = _replayed(facts, [f for f in fixed if f != "all"], mends)
     return {
-        "perfkit": [_prediction(f, row, step_us, fixed[f]) for f, row in replayed.items()],
+        "perfkit": [
+            replace(
+                _prediction(f, row, step_us, fixed[f]),
+                again_us=again[f]["wall_ns"] / 1000 / len(truth["steps"]),
+            )
+            for f, row in replayed.items()
+        ],
         "perfkit, steady": [
             _prediction(f, row, steady_us, steady[f], steady_us / diagnosis.steps.mean_us)
             for f, row in replayed.items()

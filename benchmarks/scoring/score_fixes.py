@@ -34,6 +34,8 @@ def errors(results: Results) -> list[Row]:
         percents("what-if error, p90", n, _errors(said, 90), "<= 10 %"),
         percents("what-if error, fixes that matter, median", some, _errors(large, 50), "<= 5 %"),
         percents("what-if error, fixes that matter, p90", some, _errors(large, 90), "<= 10 %"),
+        percents("what-if error in another run, median", n, _again(said, 50), "<= 5 %"),
+        percents("what-if error in another run, p90", n, _again(said, 90), "<= 10 %"),
         percents("what-if error on steady steps, median", n, _errors(steady, 50), "<= 5 %"),
         percents("what-if error on steady steps, p90", n, _errors(steady, 90), "<= 10 %"),
     ]
@@ -43,15 +45,26 @@ def _errors(said: dict[str, list[Prediction]], q: float) -> dict[str, float]:
     return {m: percentile([p.error for p in found], q) for m, found in said.items()}
 
 
+def _again(said: dict[str, list[Prediction]], q: float) -> dict[str, float]:
+    return {"perfkit": percentile([p.again_error for p in said["perfkit"]], q)}
+
+
 def intervals(results: Results) -> list[Row]:
     """Whether the truth lies where it was said to lie."""
     said = predictions(results.runs, "perfkit")
     covered, beaten = share(p.is_covered for p in said)[0], share(p.is_beaten for p in said)[0]
+    same, width = share(p.is_same_covered for p in said)[0], percentile(map(_half, said), 50)
     return [
         percents("truth inside [low, high]", len(said), {"perfkit": covered}, "85-97 %"),
+        percents("the same run inside [low, high]", len(said), {"perfkit": same}),
+        percents("half the interval, median, of the step", len(said), {"perfkit": width}),
         percents("bound beaten by over 1 %", len(said), {"perfkit": beaten}, "<= 5 %"),
         *_workers(results),
     ]
+
+
+def _half(prediction: Prediction) -> float | None:
+    return prediction.half_width
 
 
 def _workers(results: Results) -> list[Row]:

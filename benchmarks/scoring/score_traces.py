@@ -59,6 +59,7 @@ def recorded(results: Results) -> list[Row]:
         _charged(results),
         _errors(results),
         _covered(results),
+        _apart(results),
     ]
 
 
@@ -86,3 +87,9 @@ def _covered(results: Results) -> Row:
     said = [pair.predicted.get("perfkit") for pair in results.recorded]
     covered, count = share(p.is_covered for p in said if p is not None)
     return percents("truth inside [low, high]", count, {"perfkit": covered}, "85-97 %", of=RECORDED)
+
+
+def _apart(results: Results) -> Row:
+    apart = [share for pair in results.recorded for share in pair.apart]
+    value = {"perfkit": percentile(apart, 90)}
+    return percents("two runs of one program apart, p90", len(apart), value, of=RECORDED)

@@ -229,15 +229,17 @@ class Evidence(_Noun, frozen=True, kw_only=True):
 
 
 class Gain(_Noun, frozen=True, kw_only=True):
-    """Microseconds per step a fix may return; `bound` is never beaten, the rest needs replay.
+    """Microseconds per step a fix may return; the rest but `bound` needs replay.
 
-    The true gain lies between `low` and `high` nine times in ten.
+    In the run at hand `bound` is never beaten, and the gain is within `error` of what is expected.
+    Between `low` and `high` it lies nine times in ten when the fixed program is another run.
     """
 
     bound: float
     expected: float | None = None
     low: float | None = None
     high: float | None = None
+    error: float | None = None
 
 
 class Fix(_Noun, frozen=True, kw_only=True):

@@ -5,7 +5,7 @@ Nothing here imports perfkit: the analyzers are judged by this package, so they 
 
 from .capture import write_capture
 from .damage import DAMAGES, damage
-from .inject import inject
+from .inject import fixed_again, inject
 from .injections import INJECTIONS, Injection
 from .kineto import trace_text
 from .program import Scenario
@@ -20,6 +20,7 @@ __all__ = [
     "Scenario",
     "Simulated",
     "damage",
+    "fixed_again",
     "inject",
     "simulate",
     "trace_text",

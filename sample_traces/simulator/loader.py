@@ -25,13 +25,13 @@ class Loader:
         in_process = s.dataset_us + s.collate_us > 0 and not self._has_workers
         self._name = _NAME.format("SingleProcess" if in_process else "MultiProcessing")
         self._workers = Workers(
-            seed, s.worker_batch_us, s.worker_slow_us, s.worker_slow_every, s.storage_us
+            seed, s.worker_batch_us, s.worker_slow_us, s.worker_slow_every, s.storage_us, s.phase
         )
 
     def next(self, index: int) -> None:
         """Wait for batch `index`."""
         s, machine = self._s, self._machine
-        stalled = s.stall_every and index % s.stall_every == s.stall_every - 3
+        stalled = s.stall_every and (index + s.phase) % s.stall_every == s.stall_every - 3
         with machine.span(self._name, "user_annotation", "dataloader"):
             machine.spend(s.loader_us if index else FIRST_BATCH_US)
             with machine.aside("loader"):
@@ -60,8 +60,8 @@ class Loader:
 class Workers:
     """Worker processes that make batches of about `batch_us` each and hand them over in order.
 
-    One batch in `slow_every` takes `slow_us` more. Before a batch is made it is read, for about
-    `storage_us`, from a storage that reads for one worker at a time.
+    One batch in `slow_every` takes `slow_us` more, `phase` batches early. Before a batch is made it
+    is read, for about `storage_us`, from a storage that reads for one worker at a time.
     """
 
     def __init__(
@@ -71,7 +71,9 @@ class Workers:
         slow_us: float = 0.0,
         slow_every: int = 0,
         storage_us: float = 0.0,
+        phase: int = 0,
     ) -> None:
+        self._phase = phase
         self._storage_us = storage_us
         self._seed = seed
         self._batch_us = batch_us
@@ -109,7 +111,8 @@ class Workers:
             self._ready.append(self._read[-1] + round(us * 1000 * uneven))
 
     def _is_slow(self, batch: int) -> bool:
-        return self._slow_every > 0 and batch % self._slow_every == self._slow_every - 3
+        every = self._slow_every
+        return every > 0 and (batch + self._phase) % every == every - 3
 
     def _uneven(self, batch: int) -> float:
         """Every batch takes its own time, but slow ones are slow alike."""

@@ -29,7 +29,7 @@ class Scenario:
     a stream of its own, which may be a blocking one. `expect` are findings that must fire;
     `undecided` ones may. All others must not. `run_ahead` is how far the host may be ahead of the
     GPU: until the launch queue is full, or so that the GPU has finished this step's forward pass,
-    or the step before, when the host's step ends.
+    or the step before, when the host's step ends. What is rare comes `phase` steps early.
     """
 
     name: str
@@ -87,3 +87,4 @@ class Scenario:
     outside_blocks: bool = False
     run_ahead: Literal["half_step", "step", "queue"] = "half_step"
     cuda_sync: bool = False
+    phase: int = 0

@@ -56,7 +56,7 @@ class Training:
             self._item("item")
         self._log("item log", s.log_us)
         self._limit_run_ahead(forward_done)
-        if s.checkpoint_every and index % s.checkpoint_every == s.checkpoint_every - 2:
+        if self._comes(index, s.checkpoint_every):
             self._save()
 
     def _prepare(self, index: int) -> None:
@@ -130,9 +130,13 @@ class Training:
         if s.frees and number == s.free_layer:
             with machine.aside("frees"):
                 self._torch.release_blocks(s.frees, s.free_us)
-        if s.gc_every and number == s.layers // 2 and index % s.gc_every == s.gc_every - 2:
+        if number == s.layers // 2 and self._comes(index, s.gc_every):
             with machine.aside("gc"), machine.span("Python GC", "python_function", "gc"):
                 machine.spend(s.gc_us)
+
+    def _comes(self, index: int, every: int) -> bool:
+        """Whether what comes once in `every` steps comes in this one; 0 is never."""
+        return every > 0 and (index + self._s.phase) % every == every - 2
 
     def _backward(self, layers: list[list[tuple[Op, Span]]]) -> None:
         machine, overlapped = self._machine, self._s.communication == "overlapped"

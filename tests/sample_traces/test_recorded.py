@@ -77,7 +77,9 @@ def test_steps_of_the_window_are_counted(capture: Path) -> None:
 def test_truth_is_whole(capture: Path) -> None:
     known = truth(capture)
     device, scenario, form = capture.relative_to(RECORDED).parts
-    assert (known["device"], known["scenario"], known["form"]) == (device, scenario, form)
+    dose = "" if known["dose"] == 1 else f"-x{known['dose']:g}"
+    named = (known["device"], known["scenario"] + dose, known["form"])
+    assert named == (device, scenario, form)
     assert known["first_cause"] in {None, *(cause.value for cause in Cause)}
     assert known["simulated"] is False
     times = known["unprofiled_step_ms"][form]
