@@ -40,8 +40,8 @@ some by about 1 % (pytorch/pytorch#189913). Another GPU of the same kind is more
 8 % on average (Sinha et al., SC'22).
 """
 HOST_SIGMA = 0.02
-"""The same of the host's time: of TorchBench's 284 tests 71 of a CPU and 3 of a GPU ranged over more
-than 7 % in 20 runs (pytorch/benchmark#671). If half of all are of CPUs, the middle one had 2 %."""
+"""The same of the host's time: of TorchBench's 284 tests 71 of a CPU and 3 of a GPU ranged over
+more than 7 % in 20 runs (pytorch/benchmark#671). If half are of CPUs, the middle one had 2 %."""
 
 
 def of_gain(fixes: list[str]) -> float:

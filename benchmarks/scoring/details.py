@@ -146,7 +146,8 @@ def _recorded_line(name: str, points: list[tuple[float, float]]) -> list[str]:
     more, charged = zip(*points, strict=True)
     fitted = line(more, charged)
     told = [", ".join(f"{ms:.1f}" for ms in times) for times in (more, charged)]
-    return [name, str(len(points)), *told, number(fitted.slope), number(fitted.r2)]
+    scores = ["-", "-"] if fitted is None else [number(fitted.slope), number(fitted.r2)]
+    return [name, str(len(points)), *told, *scores]
 
 
 def _ratio(pair: Pair, method: str) -> str:

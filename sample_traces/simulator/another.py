@@ -20,8 +20,8 @@ userbenchmark/model-stableness). In between lie A100s whose noise a threshold of
 matter: 8 % on average (Sinha et al., SC'22, https://arxiv.org/abs/2208.11035).
 """
 HOST_SIGMA = 0.02
-"""The same of the host's pace: of TorchBench's 284 tests 71 of a CPU and 3 of a GPU ranged over more
-than 7 % in 20 runs (https://github.com/pytorch/benchmark/pull/671). If half of all are of CPUs, the
+"""The same of the host's pace: of TorchBench's 284 tests 71 of a CPU and 3 of a GPU ranged over
+more than 7 % in 20 runs (https://github.com/pytorch/benchmark/pull/671). If half are of CPUs, the
 middle one had 2 %. Runs recorded for perfkit, which shared two cores, vary more (docs/accuracy.md).
 """
 _HOST_PARTS = (

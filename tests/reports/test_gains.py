@@ -51,7 +51,18 @@ def test_a_gain_below_its_half_width_is_no_number(
 
 def test_a_step_is_never_shorter_than_nothing() -> None:
     gain = Gain(bound=2_000.0, expected=1_500.0, low=900.0, high=2_000.0)
-    assert gains.step_text(1_000.0, gain) == "now 1.00 ms -> 0 us (0 to 100; never below 0)"
+    assert gains.step_text(1_000.0, gain) == "now 1.00 ms -> 0 us (0 to 100)"
+
+
+def test_a_bound_that_other_runs_may_pass_is_not_told() -> None:
+    gain = Gain(bound=6_200.0, expected=6_100.0, low=5_800.0, high=6_400.0)
+    assert gains.step_text(24_100.0, gain) == "now 24.1 ms -> 18.0 ms (17.7 to 18.3)"
+
+
+@pytest.mark.parametrize(("error", "hidden"), [(90.0, False), (110.0, True)])
+def test_only_the_error_of_the_replay_keeps_a_number_back(error: float, hidden: bool) -> None:
+    gain = Gain(bound=400.0, expected=100.0, low=-200.0, high=400.0, error=error)
+    assert gains.is_within_error(gain) is hidden
 
 
 def test_times_share_the_first_ones_unit() -> None:
