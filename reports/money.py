@@ -43,9 +43,14 @@ def _money(diagnosis: Diagnosis, gpus: int, price: float | None) -> Money:
 
 
 def _interval(gain: Gain) -> tuple[float, float] | None:
-    """The least and the most a step gains; None where the prediction says neither."""
+    """The least and the most a step gains; None where the prediction says neither.
+
+    Faster clocks in another run are no return, so nothing passes the bound.
+    """
     ends = interval(gain)
-    return None if ends is None or is_within_error(gain) else (max(ends[0], 0.0), ends[1])
+    if ends is None or is_within_error(gain):
+        return None
+    return max(ends[0], 0.0), min(ends[1], gain.bound)
 
 
 def money_text(money: Money) -> str:
