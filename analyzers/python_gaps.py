@@ -21,7 +21,7 @@ _NO_PLACE = re.compile(r"^ProfilerStep|^Optimizer\.|^perfkit_record$")
 _MOST_PLACES = 4
 _MOST_GAPS = 500
 _MOST_OF_IT = 0.5
-_NOWHERE = "no range of the program"
+_NOWHERE = "outside of any named range"
 
 
 def python_gaps(facts: Facts) -> PythonGaps | None:

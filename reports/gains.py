@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from perfkit.model.diagnosis import Diagnosis, Finding, Gain, Replay, Together
+from perfkit.model.cause import Cause
+from perfkit.model.diagnosis import Diagnosis, Finding, Fix, Gain, Replay, Together
 from perfkit.reports.format import clean, fine_share, time_us, times_us
 from perfkit.reports.gates import repaired_text, violated_text
+from perfkit.reports.summary import cause_text, per_step
 
 WITHIN_ERROR = "within the error of the prediction"
+_MUCH = 0.1  # of the cost, and
+_OF_STEP = 0.005  # of the step: smaller differences need no word
+_OF_THE_HOST = {Cause.LAUNCH.value, Cause.DISPATCH.value, Cause.PYTHON.value}
+_EXPOSED = "exposed communication"
 
 
 def is_within_error(gain: Gain) -> bool:
@@ -55,10 +61,34 @@ def _after(now_us: float, gain_us: float) -> float:
 
 
 def gain_text(diagnosis: Diagnosis, finding: Finding) -> str:
-    """What the finding's fix returns."""
+    """What the finding's fix returns, and why that is not what it costs."""
     if finding.gain_us.expected is None and not finding.gain_us.bound:
         return "not in time"
-    return step_text(diagnosis.steps.mean_us, finding.gain_us)
+    note = f"; {clean(finding.gain_note)}" if finding.gain_note else ""
+    if finding.gain_us.expected is None:
+        return f"at most {time_us(finding.gain_us.bound)}{per_step(diagnosis)}{note}"
+    return step_text(diagnosis.steps.mean_us, finding.gain_us) + note
+
+
+def differing_text(diagnosis: Diagnosis, cause: str, cost_us: float, fix: Fix) -> str:
+    """Why a fix returns much more or less than what is charged to its cause; empty where not."""
+    least = max(_MUCH * cost_us, _OF_STEP * diagnosis.steps.mean_us)
+    beyond = (fix.gain_us.expected or 0.0) - cost_us
+    if beyond > least:
+        return f"{time_us(beyond)} of that comes out of {_shortened(diagnosis, cause, beyond)}"
+    if cost_us - fix.gain_us.bound > least:
+        return "other waits take the place of the rest"
+    return ""
+
+
+def _shortened(diagnosis: Diagnosis, cause: str, beyond_us: float) -> str:
+    """The one part of the step without which the others do not add up to so much."""
+    mine = _OF_THE_HOST if cause in _OF_THE_HOST else {cause}
+    parts = {c: us for c, us in diagnosis.idle_us.items() if c not in mine}
+    parts[_EXPOSED] = diagnosis.breakdown_us.communication
+    largest = max(parts, key=parts.__getitem__)
+    rest = sum(parts.values()) + diagnosis.breakdown_us.copy - parts[largest]
+    return cause_text(largest) if rest < beyond_us else "time charged to other causes"
 
 
 def best_together(diagnosis: Diagnosis) -> Together | None:

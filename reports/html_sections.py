@@ -103,15 +103,17 @@ def _largest_gain(diagnosis: Diagnosis) -> tuple[str, str, str] | None:
     if not diagnosis.findings:
         return None
     top = max(diagnosis.findings, key=lambda finding: finding.gain_us.bound)
-    return ("most to gain", time_us(top.gain_us.bound), f"per step at most ({clean(top.code)})")
+    most = f"{summary.per_step(diagnosis)} at most ({clean(top.code)})".lstrip()
+    return ("most to gain", time_us(top.gain_us.bound), most)
 
 
 def breakdown(diagnosis: Diagnosis) -> Html:
     """The mean step as one bar and as a table; the rows sum to the step."""
     parts = summary.slices(diagnosis)
     rows = [[_named(part), text(time_us(part.us)), _share(part), _meaning(part)] for part in parts]
-    header = ("part", "per step", "share", "what it is")
-    listed = table("Mean step, cut once: the parts sum to it", header, rows, 1)
+    whole = "Mean step" if summary.per_step(diagnosis) else "Recording"
+    header = ("part", "time", "share", "what it is")
+    listed = table(f"{whole}, cut once: the parts sum to it", header, rows, 1)
     none = tag("p", Html("No step time to break down."))
     bar = _bar(parts) if diagnosis.steps.mean_us else none
     return section("breakdown", "Where the step goes", bar, listed)
@@ -152,16 +154,19 @@ def _meaning(part: Slice) -> Html:
 def findings(diagnosis: Diagnosis) -> Html:
     """What the rules say, the worst and what pays most first."""
     ranked = summary.ranked(diagnosis.findings)
+    said = summary.left_out_text(diagnosis)
+    left_out = tag("p", text(said, 600), class_="quiet") if said else Html("")
     if not ranked:
-        return section("findings", "Findings", tag("p", Html("No rule found anything to fix.")))
+        nothing = tag("p", text(summary.nothing_found(diagnosis)))
+        return section("findings", "Findings", nothing, left_out)
     articles = (_finding(diagnosis, finding) for finding in ranked)
-    return section("findings", "Findings, by severity and gain", *articles)
+    return section("findings", "Findings, by severity and gain", left_out, *articles)
 
 
 def _finding(diagnosis: Diagnosis, finding: Finding) -> Html:
     return tag(
         "article",
-        _finding_head(finding),
+        _finding_head(diagnosis, finding),
         tag("ul", *(tag("li", text(fact.text)) for fact in finding.evidence)),
         tag("p", tag("strong", Html("Fix. ")), text(finding.remedy.text, 2000), class_="fix"),
         _snippet(finding),
@@ -172,8 +177,9 @@ def _finding(diagnosis: Diagnosis, finding: Finding) -> Html:
     )
 
 
-def _finding_head(finding: Finding) -> Html:
-    cost = "{} per step, {}".format(*summary.cost_texts(finding)) if finding.cost_us else ""
+def _finding_head(diagnosis: Diagnosis, finding: Finding) -> Html:
+    time, part = summary.cost_texts(finding)
+    cost = f"{time}{summary.per_step(diagnosis)}, {part}" if finding.cost_us else ""
     return tag(
         "div",
         tag("h3", text(finding.title)),

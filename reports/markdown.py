@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from perfkit.model.diagnosis import Diagnosis, Finding, Place
 from perfkit.reports import gains, summary
 from perfkit.reports.compute_summary import compute_lines
-from perfkit.reports.format import clean, clean_lines, count, plural, share, shorten, time_us
+from perfkit.reports.format import clean, clean_lines, plural, share, shorten, time_us, times_text
 from perfkit.reports.inference_summary import inference_lines
 from perfkit.reports.money import money_text
 from perfkit.reports.run_summary import run_lines
-from perfkit.reports.where import where_text
+from perfkit.reports.where import where_text, within
 
 _SPECIAL = re.compile(r"([\\`*_\[\]#|~$])")
 _LINKS = re.compile(r"@(?=\w)|#(?=\d)|:(?=//)|(?<=\bwww)(?=\.)|(?<=\bGH)(?=-\d)", re.IGNORECASE)
@@ -76,19 +76,21 @@ def _breakdown(diagnosis: Diagnosis) -> str:
 
 def _findings(diagnosis: Diagnosis) -> str:
     findings = summary.ranked(diagnosis.findings)
+    left_out = [escaped(said)] if (said := summary.left_out_text(diagnosis)) else []
     if not findings:
-        return "\n\n".join(["No rule found anything to fix.", *_together(diagnosis)])
+        return "\n\n".join([summary.nothing_found(diagnosis), *left_out, *_together(diagnosis)])
     rows = [
         (
             f"{_MARKS[f.severity]} {f.severity} **{escaped(f.title)}** ({code(f.code)})",
             *summary.cost_texts(f),
-            gains.gain_text(diagnosis, f),
+            escaped(gains.gain_text(diagnosis, f)),
         )
         for f in findings
     ]
-    table = _table(("finding", "cost per step", "share", "with the fix"), rows)
+    cost = f"cost{summary.per_step(diagnosis)}"
+    table = _table(("finding", cost, "share", "with the fix"), rows)
     details = (_details(diagnosis, finding) for finding in findings)
-    return "\n\n".join([table, *_together(diagnosis), *details])
+    return "\n\n".join([table, *left_out, *_together(diagnosis), *details])
 
 
 def _together(diagnosis: Diagnosis) -> list[str]:
@@ -101,8 +103,8 @@ def _details(diagnosis: Diagnosis, finding: Finding) -> str:
     lines = [
         f"- {escaped(fact.text)}" for fact in finding.evidence if not _is_place(finding, fact.text)
     ]
-    lines += [_place(place) for place in finding.where]
-    gain = gains.gain_text(diagnosis, finding)
+    lines += [_place(diagnosis, place) for place in finding.where]
+    gain = escaped(gains.gain_text(diagnosis, finding))
     lines += [f"- Gain: {gain}; confidence {finding.confidence}"]
     head = _inert(f"{finding.code}: {finding.title}")
     remedy = [f"**Fix.** {escaped(finding.remedy.text, 2000)}", _snippet(finding)]
@@ -114,12 +116,13 @@ def _details(diagnosis: Diagnosis, finding: Finding) -> str:
 
 def _is_place(finding: Finding, told: str) -> bool:
     """Whether the list of places says it as well."""
-    starts = (f"{time_us(p.idle_us)} per step in {p.name}" for p in finding.where)
-    return any(told.startswith(start) for start in starts)
+    starts = (f"{time_us(p.idle_us)} " for p in finding.where)
+    names = [within(p) for p in finding.where]
+    return told.startswith(tuple(starts)) and any(name in told for name in names)
 
 
-def _place(place: Place) -> str:
-    times = f"{count(place.count_per_step)} per step"
+def _place(diagnosis: Diagnosis, place: Place) -> str:
+    times = f"{times_text(place.count_per_step)}{summary.per_step(diagnosis)}"
     where = where_text(place)
     inside = f" ({escaped(where)})" if where else ""
     return f"- {time_us(place.idle_us)} in {code(place.name)}{inside}, {times}"

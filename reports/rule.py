@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+
+from msgspec.structs import replace as replaced
 
 from perfkit.model.cause import Cause
 from perfkit.model.diagnosis import (
@@ -11,18 +14,22 @@ from perfkit.model.diagnosis import (
     Diagnosis,
     Evidence,
     Finding,
+    Fix,
     Gain,
     Place,
     Remedy,
     Severity,
 )
 from perfkit.reports.format import count, share, time_us
+from perfkit.reports.gains import differing_text
 from perfkit.reports.page import Page
-from perfkit.reports.where import where_text
+from perfkit.reports.summary import per_step
+from perfkit.reports.where import where_text, within
 
 _MUCH_UNKNOWN_SHARE = 0.10
 _FEW_STEPS = 2
 _MOST_PLACES = 4
+_PER_STEP = re.compile(r"\bper step\b")
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,8 @@ class Advice:
     """The fix, by its name in `perfkit whatif`, whose replay predicts what the remedy returns."""
     severity: Severity | None = None
     """For what no time per step measures, such as memory that runs out; always shown."""
+    gain_note: str = ""
+    """Why what the remedy returns is not the cost; where a fix predicts it, that is found."""
 
 
 def share_of_step(diagnosis: Diagnosis, us: float) -> float:
@@ -80,8 +89,7 @@ def places_of(diagnosis: Diagnosis, *causes: Cause) -> list[Place]:
 
 def of_step(diagnosis: Diagnosis, us: float) -> str:
     """Such as "59.3 ms per step (33.4 %)"."""
-    per_step = " per step" if diagnosis.steps.marker != "none" else ""
-    return f"{time_us(us)}{per_step} ({share(share_of_step(diagnosis, us))})"
+    return f"{time_us(us)}{per_step(diagnosis)} ({share(share_of_step(diagnosis, us))})"
 
 
 def fact(text: str, value: float | None = None, unit: str | None = None) -> Evidence:
@@ -92,7 +100,7 @@ def fact(text: str, value: float | None = None, unit: str | None = None) -> Evid
 def place_facts(places: list[Place]) -> list[Evidence]:
     """One line a place."""
     return [
-        fact(f"{time_us(p.idle_us)} per step in {_times(p)}{_inside(p)}", p.idle_us, "us/step")
+        fact(f"{time_us(p.idle_us)} per step {_times(p)}{_inside(p)}", p.idle_us, "us/step")
         for p in places
     ]
 
@@ -104,26 +112,28 @@ def _inside(place: Place) -> str:
 
 def _times(entry: Place) -> str:
     once = 0.95 < entry.count_per_step < 1.05
-    return entry.name if once else f"{entry.name}, {count(entry.count_per_step)} times"
+    return within(entry) if once else f"{within(entry)}, {count(entry.count_per_step)} times"
 
 
 def finding(
     diagnosis: Diagnosis, advice: Advice, page: Page, limits: Mapping[str, float]
 ) -> Finding:
     """The finding; `limits` replace those of the advice, by their names."""
-    part = share_of_step(diagnosis, advice.cost_us)
-    severity = advice.severity or replace(advice.limits, **limits).severity(part)
+    part, fix = share_of_step(diagnosis, advice.cost_us), _predicted(diagnosis, advice)
+    worth = share_of_step(diagnosis, _worth_us(advice, fix))
+    severity = advice.severity or replace(advice.limits, **limits).severity(worth)
     return Finding(
         code=page.code,
         name=page.code.replace("-", " "),
         severity=severity,
-        title=advice.title,
+        title=_worded(diagnosis, advice.title),
         cause=str(advice.cause),
         cost_us=advice.cost_us,
         cost_share=part,
-        evidence=advice.evidence,
+        evidence=[replaced(e, text=_worded(diagnosis, e.text)) for e in advice.evidence],
         where=advice.places,
-        gain_us=_gain(diagnosis, advice),
+        gain_us=_gain(advice, fix),
+        gain_note=advice.gain_note or _difference(diagnosis, advice, fix),
         confidence=_confidence(diagnosis),
         remedy=advice.remedy,
         audience=page.audience,
@@ -132,11 +142,32 @@ def finding(
     )
 
 
-def _gain(diagnosis: Diagnosis, advice: Advice) -> Gain:
-    """What replay predicts for the advice's fix; without a prediction the rule's own bound."""
+def _worded(diagnosis: Diagnosis, text: str) -> str:
+    """The text, which is of a step, as it is of a recording in which no steps were found."""
+    return text if per_step(diagnosis) else _PER_STEP.sub("in the recording", text)
+
+
+def _predicted(diagnosis: Diagnosis, advice: Advice) -> Fix | None:
     predicted = diagnosis.whatif.fixes if diagnosis.whatif else []
+    return next((row for row in predicted if row.fix == advice.fix), None)
+
+
+def _difference(diagnosis: Diagnosis, advice: Advice, fix: Fix | None) -> str:
+    cause, cost = str(advice.cause), advice.cost_us
+    return differing_text(diagnosis, cause, cost, fix) if fix else ""
+
+
+def _worth_us(advice: Advice, fix: Fix | None) -> float:
+    """The cost, or the most that its fix can return, where replay knows that from records alone."""
+    if fix is None or fix.grade != "A":
+        return advice.cost_us
+    return min(advice.cost_us, fix.gain_us.bound)
+
+
+def _gain(advice: Advice, fix: Fix | None) -> Gain:
+    """What replay predicts for the advice's fix; without a prediction the rule's own bound."""
     bound = advice.cost_us if advice.bound_us is None else advice.bound_us
-    return next((f.gain_us for f in predicted if f.fix == advice.fix), Gain(bound=bound))
+    return fix.gain_us if fix else Gain(bound=bound)
 
 
 def _confidence(diagnosis: Diagnosis) -> Confidence:

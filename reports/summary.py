@@ -14,6 +14,7 @@ from perfkit.reports.palette import idle_key
 PARTS = ("compute", "communication", "copy")
 UNKNOWN = idle_key(Cause.UNKNOWN)
 _OTHER = idle_key("other")
+_FEW_RULES = 3
 _SEVERITIES = get_args(Severity)
 
 
@@ -125,15 +126,46 @@ def whole_text(diagnosis: Diagnosis) -> str:
     return "Mean step" if diagnosis.steps.marker != "none" else "Recording of"
 
 
-def nothing_found(left_out: bool) -> str:
-    """No findings, in words; `left_out` where not every rule was asked."""
-    if left_out:
+def per_step(diagnosis: Diagnosis) -> str:
+    """What follows a time, a space before it; empty where the recording has no steps."""
+    return " per step" if diagnosis.steps.marker != "none" else ""
+
+
+def nothing_found(diagnosis: Diagnosis) -> str:
+    """No findings, in words."""
+    left_out = diagnosis.left_out
+    if left_out is not None and (left_out.rules or left_out.for_others):
         return "No finding of the rules that were asked; others were left out."
     return "No rule found anything to fix."
 
 
+def left_out_text(diagnosis: Diagnosis) -> str:
+    """What the findings do not tell of, and how to see it; empty where they are all there is."""
+    left_out = diagnosis.left_out
+    if left_out is None:
+        return ""
+    floor = share(left_out.least_share)
+    parts = [
+        _unasked(left_out.rules) if left_out.rules else "",
+        f"{plural(left_out.small, 'finding')} below {floor} of the step (--all)"
+        if left_out.small
+        else "",
+        f"{plural(left_out.for_others, 'finding')} for another --audience"
+        if left_out.for_others
+        else "",
+    ]
+    return f"Left out: {'; '.join(part for part in parts if part)}."
+
+
+def _unasked(rules: list[str]) -> str:
+    """The rules by name, where they are few."""
+    few = f" {', '.join(map(clean, rules))}" if len(rules) <= _FEW_RULES else ""
+    said = f"rule{'s' * (len(rules) > 1)}{few}" if few else plural(len(rules), "rule")
+    return f"{said} (--rule, --ignore or [tool.perfkit])"
+
+
 def cost_texts(finding: Finding) -> tuple[str, str]:
-    """What it costs per step, and of the step; dashes where no time measures the fault."""
+    """What it costs, and of the step; dashes where no time measures the fault."""
     if not finding.cost_us:
         return "-", "-"
     return time_us(finding.cost_us), share(finding.cost_share)

@@ -22,7 +22,7 @@ from perfkit.reports.money import money_text
 from perfkit.reports.palette import color as color_of
 from perfkit.reports.palette import glyph
 from perfkit.reports.run_summary import run_lines
-from perfkit.reports.summary import Slice
+from perfkit.reports.summary import UNKNOWN, Slice
 from perfkit.reports.where import where_text
 
 _LINES = 40  # findings after the first give way to it; what is told is told whole
@@ -42,19 +42,17 @@ def render(
     width: int,
     color: bool,
     everything: bool = False,
-    left_out: bool = False,
 ) -> str:
     """The report as lines of at most `width` columns, with terminal colours if `color`.
 
-    `everything` shows all findings, however many lines they take; `left_out` tells that rules
-    were, so that no finding does not mean that nothing is wrong.
+    `everything` shows all findings, however many lines they take.
     """
     file = StringIO()
     console = _console(file, width, color)
     head = [*_verdict(console, diagnosis), Text(), *_breakdown(diagnosis, width, color)]
     tail = _facts(console, diagnosis)
     room = _LINES - len(head) - len(tail) - 2
-    findings = _findings(console, diagnosis, None if everything else room, left_out)
+    findings = _findings(console, diagnosis, None if everything else room)
     for line in [*head, Text(), *findings, *tail]:
         line.rstrip()
         console.print(_spaced(line), no_wrap=True, overflow="crop", crop=True)
@@ -110,7 +108,9 @@ def _fit(text: str, width: int, *, pad: bool = False) -> str:
 def _breakdown(diagnosis: Diagnosis, width: int, color: bool) -> Block:
     parts = summary.merged(summary.slices(diagnosis), _MOST_CAUSES)
     if diagnosis.device.kind == "none" and diagnosis.steps.mean_us:
-        return [Text(_headline(diagnosis))]  # a bar would show an idle device, which nobody saw
+        # a bar would show an idle device, which nobody saw
+        unknown = [_entry(p, width, color, "idle: ") for p in parts if p.key == UNKNOWN]
+        return [Text(_headline(diagnosis)), *unknown]
     bar = [_bar(parts, width, color)] if diagnosis.steps.mean_us else []
     return [Text(_headline(diagnosis)), *bar, *_legend(parts, width, color)]
 
@@ -162,11 +162,12 @@ def _entry(part: Slice, width: int, color: bool, prefix: str = "") -> Text:
     return entry.append(f" {_fit(prefix + part.label, space, pad=True)} {numbers}")
 
 
-def _findings(console: Console, diagnosis: Diagnosis, room: int | None, left_out: bool) -> Block:
+def _findings(console: Console, diagnosis: Diagnosis, room: int | None) -> Block:
     """The first findings that fit in `room` lines, at least one; the rest is counted."""
-    findings, together = summary.ranked(diagnosis.findings), _together(console, diagnosis)
+    findings = summary.ranked(diagnosis.findings)
+    together = [*_left_out(console, diagnosis), *_together(console, diagnosis)]
     if not findings:
-        return [Text(summary.nothing_found(left_out)), *together, Text()]
+        return [Text(summary.nothing_found(diagnosis)), *together, Text()]
     blocks = [_finding(console, diagnosis, finding) for finding in findings]
     shown = len(blocks) if room is None else _fitting(blocks, room - 2 - len(together))
     lines = [line for block in blocks[:shown] for line in block]
@@ -175,6 +176,11 @@ def _findings(console: Console, diagnosis: Diagnosis, room: int | None, left_out
         lines.append(Text(f"    + {rest} with --all and in --html, --markdown and --json"))
     hint = f"Why and how: perfkit explain {clean(findings[0].code)}"
     return [*lines, *together, Text(hint, style="dim"), Text()]
+
+
+def _left_out(console: Console, diagnosis: Diagnosis) -> Block:
+    said = summary.left_out_text(diagnosis)
+    return _wrapped(console, said) if said else []
 
 
 def _together(console: Console, diagnosis: Diagnosis) -> Block:
@@ -215,7 +221,7 @@ def _where(console: Console, finding: Finding) -> Block:
 
 def _gain(console: Console, diagnosis: Diagnosis, finding: Finding) -> Block:
     """Nothing without a prediction: the bound is mostly the cost, which the title has."""
-    if finding.gain_us.expected is None:
+    if finding.gain_us.expected is None and not finding.gain_note:
         return []
     said = Text.assemble(("Gain: ", "bold"), gains.gain_text(diagnosis, finding))
     return _wrapped(console, said, _INDENT)

@@ -8,12 +8,16 @@ from perfkit.model.diagnosis import Diagnosis, Fix
 from perfkit.reports import gains
 from perfkit.reports.format import clean, plural, time_us
 
-_GRADES = {"A": "records", "B": "inference", "C": "an assumption"}
+_GRADES = {
+    "A": "what was recorded",
+    "B": "waits inferred from the recording",
+    "C": "an assumption on the changed program",
+}
 
 
 def grade_text(grade: str) -> str:
-    """What a prediction rests on, with its letter."""
-    return f"{_GRADES[grade]} ({grade})"
+    """What a prediction rests on."""
+    return _GRADES[grade]
 
 
 def render(diagnosis: Diagnosis) -> str:

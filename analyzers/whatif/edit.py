@@ -86,6 +86,11 @@ class Edit:
         self.edge_lag[mine] = NEVER
         self.rest[edges.target[mine]] = 0
 
+    def release_ends(self, ends: Bools) -> None:
+        """Let these calls (a mask over the points, of their ends) wait for nothing."""
+        self.edge_lag[ends[self.part.graph.edges.target]] = NEVER
+        self.rest[ends] = 0
+
     def launch_later(self, points: Int64s, by: Int64s) -> None:
         """Let operations become ready so many nanoseconds later after their launch."""
         later = np.zeros(len(self.lag), dtype=np.int64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -11,22 +11,25 @@ import numpy as np
 
 from perfkit.analyzers.blockers import autograd_threads, main_thread
 from perfkit.analyzers.facts import Facts
-from perfkit.analyzers.graph.model import Edge
+from perfkit.analyzers.graph.model import Edge, Point
 from perfkit.analyzers.kernel_names import kind_of
 from perfkit.analyzers.rows import present
 from perfkit.analyzers.whatif.edit import Edit
-from perfkit.errors import PerfkitError
+from perfkit.errors import PerfkitError, closest
 from perfkit.model.cause import CODE, Cause
 from perfkit.model.kernel import KernelKind
 from perfkit.model.trace import Bools, Kind
 
 Grade = Literal["A", "B", "C"]
+_STREAM_WAIT = re.compile(r"(cuda|hip|cu)StreamSynchronize")
 Change = Callable[[Edit, float, str], None]
 
 _HOST = (Cause.LAUNCH, Cause.DISPATCH, Cause.PYTHON)
 _REPLAYED_HOST_SHARE = 0.1
 """What a CUDA graph leaves of the host's work in it: one launch, inputs to be copied in."""
-_INSIDE_NS = 1_000_000  # longer Python between launches lies outside of what can be captured
+_INSIDE_NS = 1_000_000
+"""What takes the host longer between launches is other work than launching: it stays."""
+_JOINED_NS = 10_000  # a copy that blocks calls the wait for its stream 1 to 3 us after it
 _GRAPH_GAP_NS = 1_000
 _PINNED_BYTES_PER_NS = {8: 24.0, 9: 50.0}
 """From pinned memory by compute capability: PCIe 4 and 5 x16; before that, PCIe 3 with 12."""
@@ -83,9 +86,9 @@ def _parsed(text: str) -> Fix:
     head, given, factor = text.partition("=")
     name, _, what = head.partition(":")
     if name not in CATALOGUE:
-        close = difflib.get_close_matches(name, CATALOGUE, 1)
-        hint = f"use {close[0]}" if close else f"choose from {', '.join(CATALOGUE)}"
-        raise PerfkitError(f"There is no fix {name!r}: {hint}.")
+        near = closest(name, CATALOGUE)
+        hint = f"did you mean {near}? " if near else ""
+        raise PerfkitError(f"There is no fix {name!r}: {hint}`perfkit whatif --list` lists them.")
     if what and (name != "kernels" or what not in set(KernelKind)):
         raise PerfkitError(f"{text!r} names no class of kernels: use {', '.join(KernelKind)}.")
     if not CATALOGUE[name].scales:
@@ -115,6 +118,7 @@ def _copies(edit: Edit, _: float, __: str) -> None:
     edit.release([Edge.COPY], [Cause.COPY])
     edit.shorten([Cause.COPY], 0)
     part = edit.part
+    edit.release_ends(_waits_of_copies(edit))
     held = part.caller[part.operation] == CODE[Cause.COPY]
     points = part.operation[held]
     rows = part.facts.work.rows[part.work[held]]
@@ -123,6 +127,22 @@ def _copies(edit: Edit, _: float, __: str) -> None:
     edit.dur[points] = 0
     if not edit.optimistic:
         edit.launch_later(points, np.minimum(dur, pinned))
+
+
+def _waits_of_copies(edit: Edit) -> Bools:
+    """Ends of the waits for a stream that belong to the blocking copy right before them."""
+    part, graph = edit.part, edit.part.graph
+    ends = np.flatnonzero((part.caller == CODE[Cause.SYNC]) & (graph.kind == Point.END))
+    ends = ends[(graph.row[ends] >= 0) & (graph.prev[ends] >= 0)]
+    begin = graph.prev[ends]
+    before = graph.prev[begin]
+    joined = (before >= 0) & (part.caller[before] == CODE[Cause.COPY])
+    joined &= graph.time[begin] - graph.time[before] <= _JOINED_NS
+    trace, found = part.facts.trace, np.zeros(len(graph), dtype=np.bool_)
+    names = trace.name[graph.row[ends[joined]]]
+    of_stream = {i for i in np.unique(names).tolist() if _STREAM_WAIT.match(trace.names[i])}
+    found[ends[joined][np.isin(names, list(of_stream))]] = True
+    return found
 
 
 def _pinned_bytes_per_ns(facts: Facts) -> float:
@@ -157,12 +177,15 @@ def _host(edit: Edit, factor: float, _: str) -> None:
 def _cuda_graphs(edit: Edit, _: float, __: str) -> None:
     """What is launched from inside of operators becomes part of one launch."""
     keep = 0.0 if edit.optimistic else _REPLAYED_HOST_SHARE
-    near = edit.part.spent[CODE[Cause.PYTHON]] < _INSIDE_NS
-    edit.shorten([Cause.LAUNCH, Cause.DISPATCH], keep)
-    edit.shorten([Cause.PYTHON], keep, None if edit.optimistic else near)
+    for cause in _HOST:
+        edit.shorten([cause], keep, None if edit.optimistic else _is_short(edit, cause))
     points = edit.part.operation
     gap = 0 if edit.optimistic else _GRAPH_GAP_NS
     edit.lag[points] = np.minimum(edit.lag[points], gap)
+
+
+def _is_short(edit: Edit, cause: Cause) -> Bools:
+    return np.asarray(edit.part.spent[CODE[cause]] < _INSIDE_NS)
 
 
 def _fusion(edit: Edit, _: float, __: str) -> None:
@@ -178,7 +201,8 @@ def _fusion(edit: Edit, _: float, __: str) -> None:
     targets = np.zeros(len(part.graph), dtype=np.bool_)
     targets[part.operation[follows]] = True
     calls[part.graph.edges.source[launches & targets[part.graph.edges.target]]] = True
-    edit.shorten([Cause.LAUNCH, Cause.DISPATCH], 0, calls)
+    for cause in (Cause.LAUNCH, Cause.DISPATCH):
+        edit.shorten([cause], 0, calls & _is_short(edit, cause))
     edit.lag[part.operation[follows]] = 0
     if edit.optimistic:
         edit.scale(follows, 0)
@@ -242,7 +266,7 @@ CATALOGUE: dict[str, _Entry] = {
     "copies": _Entry("copies from pinned memory that do not block", "A", _copies),
     "sync": _Entry("the host no longer waits for the GPU", "A", _sync),
     "cuda-graphs": _Entry("kernels replayed as one CUDA graph", "C", _cuda_graphs),
-    "fusion": _Entry("neighbouring element-wise kernels fused", "C", _fusion),
+    "fusion": _Entry("neighbouring element-wise kernels fused, the optimizer's too", "C", _fusion),
     "overlap": _Entry("communication hidden behind the backward pass", "B", _overlap),
     "communication": _Entry("communication {k} times as fast", "B", _communication, True),
     "kernels": _Entry("{what} kernels {k} times as fast", "A", _kernels, True),

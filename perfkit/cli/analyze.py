@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from perfkit.cli.memory import one_report
+from perfkit.cli.numbers import Whole
 from perfkit.cli.output import progress_bar, refuse_overwriting, write
 from perfkit.errors import PerfkitError
 
@@ -25,9 +26,9 @@ _WIDEST = 120
 @click.option("--json", metavar="FILE", help="Write the diagnosis as JSON ('-' is stdout).")
 @click.option("--markdown", metavar="FILE", help="Write a pull-request comment ('-' is stdout).")
 @click.option("--open", "show", is_flag=True, help="Open the HTML report in a browser.")
-@click.option("--rank", type=click.IntRange(0), help="This rank of a recorded run.")
-@click.option("--window", type=click.IntRange(1), help="This profiled window of it, from 1.")
-@click.option("--gpus", type=click.IntRange(1), help="GPUs of the job: what idle time costs a day.")
+@click.option("--rank", type=Whole(0), help="This rank of a recorded run.")
+@click.option("--window", type=Whole(1), help="This profiled window of it, from 1.")
+@click.option("--gpus", type=Whole(1), help="GPUs of the job: what idle time costs a day.")
 @click.option("--gpu-hour-price", type=float, metavar="X", help="Price of an hour of one of them.")
 @click.option("--rule", multiple=True, metavar="CODE", help="Only this advice; repeatable.")
 @click.option("--ignore", multiple=True, metavar="CODE", help="Not this advice; repeatable.")
@@ -73,8 +74,7 @@ def analyze(
         )  # fmt: skip
     if gpus is not None:
         diagnosis = _with_money(diagnosis, gpus, gpu_hour_price)
-    left_out = bool(rule or ignore or settings.ignore or audience)
-    _report(diagnosis, html, json, markdown, everything, left_out)
+    _report(diagnosis, html, json, markdown, everything)
     if show and html is not None:
         _open(html)
 
@@ -91,13 +91,12 @@ def _report(
     json: str | None,
     markdown: str | None,
     everything: bool,
-    left_out: bool,
 ) -> None:
     for target, render in ((html, _html), (json, _json), (markdown, _markdown)):
         if target is not None:
             write(target, render(diagnosis))
     if "-" not in (html, json, markdown):
-        click.echo(_terminal(diagnosis, everything, left_out), nl=False)
+        click.echo(_terminal(diagnosis, everything), nl=False)
 
 
 def _settings(everything: bool) -> Settings:
@@ -142,7 +141,7 @@ def _markdown(diagnosis: Diagnosis) -> str:
     return render(diagnosis)
 
 
-def _terminal(diagnosis: Diagnosis, everything: bool, left_out: bool) -> str:
+def _terminal(diagnosis: Diagnosis, everything: bool) -> str:
     import os
     import shutil
 
@@ -150,7 +149,7 @@ def _terminal(diagnosis: Diagnosis, everything: bool, left_out: bool) -> str:
 
     color = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     width = min(shutil.get_terminal_size().columns, _WIDEST)
-    return render(diagnosis, width=width, color=color, everything=everything, left_out=left_out)
+    return render(diagnosis, width=width, color=color, everything=everything)
 
 
 def _open(html: str) -> None:

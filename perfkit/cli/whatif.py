@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import click
 
 from perfkit.cli.memory import one_report
+from perfkit.cli.numbers import Whole
 from perfkit.cli.output import progress_bar, refuse_overwriting, write
 from perfkit.errors import PerfkitError
 
@@ -15,8 +16,8 @@ from perfkit.errors import PerfkitError
 @click.argument("path", required=False)
 @click.option("--fix", multiple=True, metavar="NAME", help="This fix; repeat for several at once.")
 @click.option("--json", metavar="FILE", help="Write the diagnosis as JSON ('-' is stdout).")
-@click.option("--rank", type=click.IntRange(0), help="This rank of a recorded run.")
-@click.option("--window", type=click.IntRange(1), help="This profiled window of it, from 1.")
+@click.option("--rank", type=Whole(0), help="This rank of a recorded run.")
+@click.option("--window", type=Whole(1), help="This profiled window of it, from 1.")
 @click.option("--list", "listed", is_flag=True, help="List the fixes.")
 @one_report()
 def whatif(

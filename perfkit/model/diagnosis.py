@@ -311,6 +311,7 @@ class Finding(_Noun, frozen=True, kw_only=True):
 
     `audience` is who can act on it: who writes the training script, or who runs the machines.
     `when_not` says when the remedy does not apply; `sources` are the addresses it rests on.
+    `gain_note` says why the gain is not the cost, where the two differ.
     """
 
     code: str
@@ -328,6 +329,20 @@ class Finding(_Noun, frozen=True, kw_only=True):
     audience: Audience = "researcher"
     when_not: str = ""
     sources: list[str] = []
+    gain_note: str = ""
+
+
+class LeftOut(_Noun, frozen=True, kw_only=True):
+    """What the findings do not tell of: rules that were not asked, and findings not shown.
+
+    `small` findings cost less than `least_share` of the step, `for_others` are for another
+    audience.
+    """
+
+    rules: list[str] = []
+    small: int = 0
+    least_share: float
+    for_others: int = 0
 
 
 class RankRow(_Noun, frozen=True, kw_only=True):
@@ -437,6 +452,8 @@ class Diagnosis(_Noun, frozen=True, kw_only=True):
     ranks: list[RankRow]
     blame: list[Place]
     findings: list[Finding]
+    left_out: LeftOut | None = None
+    """None where every rule was asked and all it found is told."""
     fidelity: Fidelity
     saved_us: dict[str, float] = {}
     """By cause of idle time: what the step would save without it, by replay."""

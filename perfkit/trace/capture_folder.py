@@ -20,7 +20,7 @@ _FIRST_STEP = re.compile(r"(\d{1,15})")
 _TRACES = ("*.pt.trace.json", "*.pt.trace.json.gz", "*.json", "*.json.gz")
 _TRACE_WORDS = (b'"traceEvents"', b'"schemaVersion"')
 _HEAD_BYTES = 4096
-_MOST_NAMED = 3
+_MOST_NAMED = 5
 T = TypeVar("T", Manifest, RankFile)
 
 
@@ -153,12 +153,31 @@ def _document(path: Path, kind: type[T]) -> T | None:
 def _no_capture(path: str, folder: Path) -> PerfkitError:
     if (folder / MANIFEST).is_file():
         return PerfkitError(f"The Capture {path} holds no rank yet: wait until the run has begun.")
+    captures = [str(Path(path) / found.name) for found in _captures(folder)]
+    if captures:
+        return PerfkitError(f"{path} holds Captures and is none: pass {_one_of(captures)}.")
     traces = [found.name for found in trace_files(folder)]
     if traces:
-        more = f" ({len(traces)} in all)" if len(traces) > _MOST_NAMED else ""
-        names = ", ".join(traces[:_MOST_NAMED])
-        return PerfkitError(f"{path} is a folder, not a Capture: pass one of {names}{more}.")
+        return PerfkitError(f"{path} is a folder, not a Capture: pass {_one_of(traces)}.")
     return PerfkitError(
         f"{path} is a folder without a Capture or a trace in it: pass a trace file, or the folder"
         " that a run recorded by perfkit has left."
     )
+
+
+def _captures(folder: Path) -> list[Path]:
+    """The folders right below that are Captures, the latest first."""
+    below = [child for child in folder.iterdir() if child.is_dir() and _is_capture(child)]
+    return sorted(below, key=lambda child: (-child.stat().st_mtime, child.name))
+
+
+def _is_capture(folder: Path) -> bool:
+    with suppress(OSError):  # one that may not be read is none
+        return (folder / MANIFEST).is_file() or any(_rank_folders(folder))
+    return False
+
+
+def _one_of(names: list[str]) -> str:
+    few = names[:_MOST_NAMED]
+    said = f"one of {', '.join(few)}" if few[1:] else few[0]
+    return f"{said} ({len(names)} in all)" if len(names) > _MOST_NAMED else said

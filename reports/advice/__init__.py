@@ -8,7 +8,6 @@ own, an entry point of the group `perfkit.rules`: its name the code, its value t
 
 from __future__ import annotations
 
-import difflib
 import pkgutil
 from collections.abc import Sequence
 from functools import cache
@@ -19,8 +18,8 @@ from typing import cast
 
 import msgspec
 
-from perfkit.errors import PerfkitError
-from perfkit.model.diagnosis import Audience, Diagnosis, Finding, Gain, Remedy
+from perfkit.errors import PerfkitError, closest
+from perfkit.model.diagnosis import Audience, Diagnosis, Finding, Gain, LeftOut, Remedy
 from perfkit.model.settings import Settings
 from perfkit.reports.page import Page, page_of
 from perfkit.reports.rule import finding
@@ -84,12 +83,23 @@ def advise(
     """
     check_codes(rules, ignore, settings)
     wanted = settings or Settings()
-    left_out = {*ignore, *wanted.ignore}
-    asked = [code for code in (rules or codes()) if code not in left_out]
-    found = [f for code in asked if (f := _checked(code, diagnosis, wanted)) is not None]
-    told = msgspec.structs.replace(diagnosis, findings=ranked(found))
+    ignored = {*ignore, *wanted.ignore}
+    asked = [code for code in (rules or codes()) if code not in ignored]
+    found = [one for code in asked if (one := _checked(code, diagnosis, wanted)) is not None]
+    told = msgspec.structs.replace(diagnosis, findings=ranked(f for f, is_told in found if is_told))
     heard = [f for f in told.findings if audience in (None, f.audience)]
-    return msgspec.structs.replace(told, findings=heard, verdict=verdict(told))
+    left_out = LeftOut(
+        rules=[code for code in codes() if code not in asked],
+        small=sum(not is_told for _, is_told in found),
+        least_share=wanted.least_share,
+        for_others=len(told.findings) - len(heard),
+    )
+    return msgspec.structs.replace(
+        told,
+        findings=heard,
+        verdict=verdict(told),
+        left_out=left_out if left_out.rules or left_out.small or left_out.for_others else None,
+    )
 
 
 def check_codes(
@@ -104,13 +114,14 @@ def check_codes(
 def _known(code: str) -> ModuleType:
     rule = _rules().get(code)
     if rule is None:
-        near = difflib.get_close_matches(code, codes(), 1)
-        hint = f"did you mean {near[0]}? " if near else ""
+        near = closest(code, codes())
+        hint = f"did you mean {near}? " if near else ""
         raise PerfkitError(f"There is no rule {code}: {hint}`perfkit explain` lists them.")
     return rule
 
 
-def _checked(code: str, diagnosis: Diagnosis, settings: Settings) -> Finding | None:
+def _checked(code: str, diagnosis: Diagnosis, settings: Settings) -> tuple[Finding, bool] | None:
+    """The rule's finding, if it has one, and whether it is large enough to be told."""
     try:
         advice = _known(code).check(diagnosis)
         if advice is None:
@@ -118,9 +129,8 @@ def _checked(code: str, diagnosis: Diagnosis, settings: Settings) -> Finding | N
         limits = {k.replace("-", "_"): v for k, v in settings.limits.get(code, {}).items()}
         made = finding(diagnosis, advice, page(code), limits)
     except Exception as error:  # a fault in one rule must not cost the reader the report
-        return _failed(code, error)
-    is_told = advice.severity is not None or made.cost_share >= settings.least_share
-    return made if is_told else None
+        return _failed(code, error), True
+    return made, advice.severity is not None or made.cost_share >= settings.least_share
 
 
 def _failed(code: str, error: Exception) -> Finding:

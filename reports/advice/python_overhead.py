@@ -29,9 +29,10 @@ from __future__ import annotations
 import math
 
 from perfkit.model.cause import Cause
-from perfkit.model.diagnosis import Diagnosis, Evidence, PythonGaps, Remedy
+from perfkit.model.diagnosis import Diagnosis, Evidence, Place, PythonGaps, Remedy
 from perfkit.reports.format import count, time_us
 from perfkit.reports.rule import Advice, Limits, fact, of_step, place_facts, share_of_step
+from perfkit.reports.where import is_nowhere, within
 
 LIMITS = Limits(warning_share=0.10, critical_share=0.30)  # as launch-bound
 _SHORT_LIMITS = Limits(warning_share=0.60, critical_share=math.inf)  # see "When not to"
@@ -84,12 +85,21 @@ def _remedy(gaps: PythonGaps, short: bool) -> Remedy:
             applies_to="PyTorch",
         )
     first = next(iter(gaps.places), None)
-    named = (first.line or first.name) if first else "the loop"
     return Remedy(
         text=(
-            f"See what Python does there (first: {named}): move it into tensor operators, into "
+            f"See what Python does {_there(first)}: move it into tensor operators, into "
             "loader workers, or out of the step to every N steps."
         ),
         snippet='with perfkit.annotate("metrics"):  # names it in the trace\n    ...',
         applies_to="perfkit",
     )
+
+
+def _there(place: Place | None) -> str:
+    if place is None:
+        return "in the loop"
+    if place.line is not None:
+        return f"in {place.line} first"
+    if is_nowhere(place):
+        return "there (no range of yours names it: perfkit.annotate does)"
+    return f"{within(place)} first"

@@ -17,7 +17,15 @@ from perfkit.errors import PerfkitError
 from perfkit.model.trace import EVENT_COLUMNS, Int64s, Trace
 from perfkit.trace import open_trace
 from sample_traces.simulator import INJECTIONS, inject, write
-from tests.analyzers.programs import Action, programs, recorded, trace_of
+from tests.analyzers.programs import (
+    GAP_US,
+    LATENCY_US,
+    Action,
+    Machine,
+    programs,
+    recorded,
+    trace_of,
+)
 from tests.traces import PUBLIC, needs_public
 
 pytestmark = pytest.mark.filterwarnings("ignore::hypothesis.errors.NonInteractiveExampleWarning")
@@ -128,3 +136,36 @@ def test_nothing_is_predicted_where_records_are_missing() -> None:
     found = what_if(facts_of(trace.take(kept)))
     assert found.withheld is not None and "lack" in found.withheld
     assert found.fixes == []
+
+
+@pytest.mark.parametrize("fix", ["cuda-graphs", "fusion"])
+def test_a_long_wait_in_an_operator_is_not_captured_away(fix: str) -> None:
+    step = [Action("kernel", 5000.0, 5.0), *(Action("kernel", 20.0, 5.0) for _ in range(20))]
+    gain = what_if(facts_of(trace_of(recorded([step] * 4))), [fix]).fixes[0].gain_us
+    assert gain.expected is not None
+    assert 200 < gain.expected < 500  # of 400 us in launches, and 5 ms in the first operator
+
+
+class Paging(Machine):
+    """Copies from pageable memory as PyTorch makes them: then it waits for the stream."""
+
+    def _paged(self, action: Action) -> None:
+        self.corr += 1
+        begin, at = self.now, max(self.now + LATENCY_US, self.free.get(7, 0.0) + GAP_US)
+        self.free[7] = at + action.gpu
+        self._add("cuda_runtime", "cudaMemcpyAsync", begin, self.free[7] + 2.0 - begin,
+                  correlation=self.corr)  # fmt: skip
+        self._add("gpu_memcpy", "Memcpy HtoD (Pageable -> Device)", at, action.gpu,
+                  correlation=self.corr, stream=7, device=0, bytes=1 << 20)  # fmt: skip
+        self._add("cuda_runtime", "cudaStreamSynchronize", self.free[7] + 3.0, 6.0)
+        self.now = self.free[7] + 10.0
+        self._add("cpu_op", "aten::to", begin, self.now - begin)
+
+
+def test_a_copy_that_does_not_block_takes_its_wait_for_the_stream_with_it() -> None:
+    kernels = [Action("kernel", 25.0, 40.0) for _ in range(20)]
+    step = [Action("paged", 0.0, 50.0), Action("python", 200.0), *kernels]
+    facts = facts_of(trace_of(Paging().run([step] * 6)))
+    of_kernels = 20 * (40.0 + GAP_US)
+    assert facts.stretch.mean_us > of_kernels + 200
+    assert step_after(facts, "copies") < of_kernels + 60

@@ -252,6 +252,42 @@ def test_explain_an_unknown_rule(run: Run) -> None:
     assert "nosuch" in one_sentence(err)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["explain", "launch_bond"], "launch-bound"),
+        (["explain", "starvation"], "dataloader-starvation"),
+        (["analyze", "x", "--ignore", "Pageable-Copies"], "pageable-copy"),
+        (["whatif", "x", "--fix", "cudagraphs"], "cuda-graphs"),
+        (["whatif", "x", "--fix", "loader"], "dataloader"),
+    ],
+)
+def test_a_misspelt_name_gets_the_one_that_was_meant(
+    run: Run, arguments: list[str], meant: str
+) -> None:
+    code, _, err = run(*arguments)
+    assert code == 2
+    assert f"did you mean {meant}?" in one_sentence(err)
+
+
+@pytest.mark.parametrize("number", ["abc", "0", "1.5"])
+def test_a_number_that_is_none_is_told_what_is_wanted(run: Run, trace: Path, number: str) -> None:
+    code, out, err = run("analyze", trace, "--gpus", number)
+    assert (code, out) == (2, "")
+    assert f"--gpus takes a whole number from 1 on, not '{number}'" in one_sentence(err)
+
+
+@pytest.mark.parametrize("options", [(), ("--ignore", "launch-bound")])
+def test_every_report_says_what_was_left_out(run: Run, trace: Path, options: Said) -> None:
+    told = [run("analyze", trace, *options)[1]]
+    told += [run("analyze", trace, f"--{f}", "-", *options)[1] for f in ("markdown", "html")]
+    for text in told:
+        assert ("rule launch-bound" in text) is bool(options)
+        assert "of the step (--all)" in " ".join(text.split())
+        assert "Left out:" in text
+    assert "of the step (--all)" not in run("analyze", trace, "--all")[1]
+
+
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True

@@ -62,12 +62,6 @@ def test_a_remedy_is_told_whole_and_no_number_loses_its_unit() -> None:
     assert told.isascii()
 
 
-def test_rules_left_out_are_said(empty: Diagnosis) -> None:
-    told = render(empty, width=100, color=False, left_out=True)
-    assert "others were left out" in told
-    assert "No rule found" not in told
-
-
 def test_the_verdict_comes_first(slow: Diagnosis) -> None:
     assert " ".join(plain(slow).split()).startswith(slow.verdict)
 

@@ -13,11 +13,11 @@ def test_now_each_alone_together_and_the_fidelity() -> None:
     assert render(make_predicted()).splitlines() == [
         "Now 177.6 ms per step; 10 steps replayed.",
         "  dataloader   now 177.6 ms -> 119.6 ms (116.6 to 125.6; never below 115.2)",
-        "               batches are ready in time; rests on records (A)",
+        "               batches are ready in time; rests on what was recorded",
         "  sync         now 177.6 ms -> 160.6 ms (157.6 to 165.6; never below 156.3)",
-        "               the host waits for nothing; rests on records (A)",
+        "               the host waits for nothing; rests on what was recorded",
         "  cuda-graphs  within the error of the prediction (now 177.6 ms, never below 162.2 ms)",
-        "               one launch a step; rests on an assumption (C)",
+        "               one launch a step; rests on an assumption on the changed program",
         "dataloader + sync + cuda-graphs together: "
         "now 177.6 ms -> 100.0 ms (93.6 to 110.0; never below 85.6)",
         "Replay reproduces the recording within 0.16 %, "

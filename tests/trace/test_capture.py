@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -224,6 +225,24 @@ def test_a_folder_of_traces_names_them(tmp_path: Path) -> None:
     message = said(error)
     assert "pass one of host_0.170.pt.trace.json.gz, host_1.171.pt.trace.json.gz" in message
     assert "(6 in all)" in message
+
+
+def test_a_folder_of_captures_names_them_the_latest_first(tmp_path: Path) -> None:
+    for i, name in enumerate(("monday", "tuesday", "notes")):
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (i, i))
+    (tmp_path / "tuesday" / "rank0").mkdir()
+    with pytest.raises(PerfkitError) as error:
+        open_trace(tmp_path)
+    assert said(error).endswith(f"holds Captures and is none: pass {tmp_path / 'tuesday'}.")
+    for i in range(6):
+        (tmp_path / f"run{i}").mkdir()
+        (tmp_path / f"run{i}" / "capture.json").write_text("{}")
+        os.utime(tmp_path / f"run{i}", (10**10 + i, 10**10 + i))
+    with pytest.raises(PerfkitError) as error:
+        open_trace(tmp_path)
+    assert f"one of {tmp_path / 'run5'}, {tmp_path / 'run4'}," in said(error)
+    assert "(7 in all)" in said(error)
 
 
 def test_other_folders_are_refused(tmp_path: Path) -> None:
