@@ -32,7 +32,7 @@ from perfkit.model.cause import Cause
 from perfkit.model.diagnosis import Diagnosis, Evidence, Place, PythonGaps, Remedy
 from perfkit.reports.format import count, time_us
 from perfkit.reports.rule import Advice, Limits, fact, of_step, place_facts, share_of_step
-from perfkit.reports.where import is_nowhere, within
+from perfkit.reports.where import is_nowhere
 
 LIMITS = Limits(warning_share=0.10, critical_share=0.30)  # as launch-bound
 _SHORT_LIMITS = Limits(warning_share=0.60, critical_share=math.inf)  # see "When not to"
@@ -96,10 +96,7 @@ def _remedy(gaps: PythonGaps, short: bool) -> Remedy:
 
 
 def _there(place: Place | None) -> str:
-    if place is None:
-        return "in the loop"
-    if place.line is not None:
-        return f"in {place.line} first"
-    if is_nowhere(place):
+    if place is not None and place.line is None and is_nowhere(place):
         return "there (no range of yours names it: perfkit.annotate does)"
-    return f"{within(place)} first"
+    named = (place.line or place.name) if place else "the loop"
+    return f"there (first: {named})"

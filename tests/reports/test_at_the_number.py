@@ -37,7 +37,8 @@ MORE = Gain(bound=4100.0, expected=4000.0, low=3900.0, high=4100.0)
 
 
 def test_a_gain_above_the_cost_says_where_the_rest_comes_from() -> None:
-    case = predicted("cuda-graphs", "C", MORE, idle={"launch": 1500, "dataloader": 3000})
+    idle = {"launch": 1500, "dataloader": 3000}
+    case = predicted("cuda-graphs", "C", MORE, idle=idle, places=[])
     note = "2.50 ms of that comes out of waiting for data"
     assert of("launch-bound", case).gain_note == note
     for text in reports(case):
@@ -46,14 +47,16 @@ def test_a_gain_above_the_cost_says_where_the_rest_comes_from() -> None:
 
 def test_what_several_causes_may_have_given_is_not_put_on_one() -> None:
     idle = {"launch": 1500, "dataloader": 1500, "sync": 1400, "copy": 1300}
-    case = predicted("cuda-graphs", "C", MORE, idle=idle)
+    case = predicted("cuda-graphs", "C", MORE, idle=idle, places=[])
     assert of("launch-bound", case).gain_note.endswith("comes out of time charged to other causes")
 
 
 def test_a_gain_that_is_the_cost_needs_no_word() -> None:
     gain = Gain(bound=1520.0, expected=1490.0, low=1400.0, high=1520.0)
     assert (
-        of("launch-bound", predicted("cuda-graphs", "C", gain, idle={"launch": 1500})).gain_note
+        of(
+            "launch-bound", predicted("cuda-graphs", "C", gain, idle={"launch": 1500}, places=[])
+        ).gain_note
         == ""
     )
 

@@ -69,7 +69,7 @@ def test_reads_without_javascript() -> None:
         "Replay reproduces the recording within 0.16 %",
         "dataloader now 177.6 ms -&gt; 119.6 ms (116.6 to 125.6; never below 115.2)",
         "cuda-graphs within the error of the prediction",
-        "an assumption (C)",
+        "an assumption on the changed program",
         "dataloader + sync + cuda-graphs now 177.6 ms -&gt; 100.0 ms",
         "waiting for data 62.4 ms, 35.1 % 60.1 ms, 33.8 %",
         "operator dispatch 5.21 ms, 2.9 % not replayed",
