@@ -120,11 +120,11 @@ def test_python_names_the_range_of_the_program() -> None:
     case = diagnosis({"python": 4000}, device={"kind": "cpu"}, python_gaps=gaps(4000, 4000, "bleu"))
     (found,) = advise(case).findings
     assert "first: bleu" in found.remedy.text
+    assert [place.name for place in found.where] == ["bleu"]
     nowhere = gaps(4000, 4000, "outside of any named range")
     case = diagnosis({"python": 4000}, device={"kind": "cpu"}, python_gaps=nowhere)
     (found,) = advise(case).findings
     assert "no range of yours names it" in found.remedy.text
-    assert [place.name for place in found.where] == ["bleu"]
 
 
 LOADER = "enumerate(DataLoader)#_SingleProcessDataLoaderIter.__next__"
