@@ -153,7 +153,7 @@ def _document(path: Path, kind: type[T]) -> T | None:
 def _no_capture(path: str, folder: Path) -> PerfkitError:
     if (folder / MANIFEST).is_file():
         return PerfkitError(f"The Capture {path} holds no rank yet: wait until the run has begun.")
-    captures = [str(Path(path) / found.name) for found in _captures(folder)]
+    captures = [str(found) for found in _captures(folder)]
     if captures:
         return PerfkitError(f"{path} holds Captures and is none: pass {_one_of(captures)}.")
     traces = [found.name for found in trace_files(folder)]

@@ -115,8 +115,8 @@ def test_only_a_loader_that_nobody_saw_widens_an_interval(tmp_path: Path) -> Non
     for faults in ({"dataset_sleep": 0.2}, {"slow_workers": 0.2}):
         trace = write(inject(faults, seed=1), tmp_path / next(iter(faults)))
         found = gain(facts_of(open_trace(trace)), "kernels=2")
-        assert found.expected is not None and found.low is not None
-        assert found.expected - found.low < 0.05 * max(found.expected, 0.0) + 0.006 * 5000
+        assert found.expected is not None and found.error is not None
+        assert found.error < 0.05 * max(found.expected, 0.0) + 0.006 * 5000
 
 
 def test_a_ready_loader_releases_what_waits_for_it(seen: Facts) -> None:

@@ -91,7 +91,7 @@ def test_a_trace_file_has_neither_rank_nor_window(run: Run, capture: Path) -> No
 def test_what_is_no_capture_is_refused(run: Run, tmp_path: Path) -> None:
     assert "without a Capture" in refusal(run(tmp_path))
     (tmp_path / "host.1.pt.trace.json").touch()
-    assert "pass one of host.1.pt.trace.json" in refusal(run(tmp_path))
+    assert "pass host.1.pt.trace.json" in refusal(run(tmp_path))
     assert "There is no file" in refusal(run(tmp_path / "missing"))
 
 

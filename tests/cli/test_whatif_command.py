@@ -96,9 +96,8 @@ def test_what_is_no_fix_is_refused_before_reading(run: Run, tmp_path: Path, fix:
     assert fix.partition("=")[0].partition(":")[0] in said
 
 
-def test_an_unknown_fix_is_told_the_known_ones(run: Run, trace: Path) -> None:
-    said = refusal(run("whatif", trace, "--fix", "zzz"))
-    assert all(name in said for name in CATALOGUE)
+def test_an_unknown_fix_is_told_where_the_known_ones_are(run: Run, trace: Path) -> None:
+    assert "`perfkit whatif --list` lists them" in refusal(run("whatif", trace, "--fix", "zzz"))
 
 
 def test_what_if_needs_a_trace(run: Run) -> None:
