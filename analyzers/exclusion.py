@@ -28,6 +28,7 @@ def with_exclusions(windows: Windows, times: StepTimes, trace: Trace, calls: Lau
     """The windows with the steps named that must not enter the means; one always remains."""
     reasons = {
         **_cut(windows, trace, calls),
+        **_lost(windows, trace, calls),
         **_slow_first(times),
         **_started(times),
         **_validated(windows, trace),
@@ -69,6 +70,26 @@ def _cut(windows: Windows, trace: Trace, calls: Launches) -> dict[int, str]:
     if launched[-1] < fewest * usual:
         found[len(windows) - 1] = "is cut: it has fewer GPU operations than the others"
     return found
+
+
+def _lost(windows: Windows, trace: Trace, calls: Launches) -> dict[int, str]:
+    """Steps of which a file that ends too early lacks records, whichever they are.
+
+    Kineto writes operators first; calls and GPU records follow buffer by buffer, in any order.
+    """
+    if not trace.info.damage.truncated:
+        return {}
+    operator, call = (trace.ts[trace.kind == kind] for kind in (Kind.OPERATOR, Kind.RUNTIME))
+    late = operator[operator > call.max(initial=0)]
+    operators, called, behind = (_count(times, windows) for times in (operator, call, late))
+    by_operator = called / np.maximum(operators, 1)
+    few = by_operator < _FEWEST_OPERATIONS * by_operator.max()
+    few |= behind > (1 - _FEWEST_OPERATIONS) * operators
+    orphans, launched = (
+        _count(trace.ts[rows], windows) for rows in (calls.orphans, calls.call[calls.call >= 0])
+    )
+    steps = np.flatnonzero(few | (orphans > _MOST_MISSING * (launched + orphans)))
+    return dict.fromkeys(steps.tolist(), "records are missing in it: the file is cut")
 
 
 def _validated(windows: Windows, trace: Trace) -> dict[int, str]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 
-from perfkit.analyzers.facts import facts_of
+from perfkit.analyzers.facts import Facts, facts_of
 from perfkit.analyzers.outliers import outliers
 from perfkit.analyzers.repeats import repeats
+from perfkit.model.trace import Damage
 from tests.analyzers.programs import Action, Event, recorded, trace_of
 
 KERNEL = Action("kernel", host=5.0, gpu=20.0)
@@ -107,6 +111,34 @@ def test_a_step_with_a_validation_in_it_is_left_out_and_said() -> None:
 def test_a_cut_last_step_is_left_out_and_said() -> None:
     facts = facts_of(trace_of(recorded([*([[KERNEL] * 10] * 5), [KERNEL] * 2])))
     assert [entry.step for entry in facts.windows.excluded] == ["ProfilerStep#5"]
+
+
+def cut(events: list[Event], lost: Callable[[float], bool]) -> Facts:
+    """A file that ends too early: without the calls of lost times, in steps, and their kernels."""
+    marks = sorted(e["ts"] for e in events if e["name"].startswith("ProfilerStep#"))
+    length = marks[1] - marks[0]
+    gone = {
+        e["args"]["correlation"]
+        for e in events
+        if e["cat"] == "cuda_runtime" and lost((e["ts"] - marks[0]) / length)
+    }
+    kept = [e for e in events if e.get("args", {}).get("correlation") not in gone]
+    trace = trace_of(kept)
+    return facts_of(replace(trace, info=replace(trace.info, damage=Damage(truncated=True))))
+
+
+def test_steps_whose_records_a_cut_file_lacks_are_left_out_wherever_they_are() -> None:
+    events = recorded([[KERNEL] * 10] * 4)
+    whole, middle = cut(events, lambda at: False), cut(events, lambda at: 1 <= at < 2)
+    assert not whole.windows.excluded
+    assert [entry.step for entry in middle.windows.excluded] == ["ProfilerStep#1"]
+    assert "the file is cut" in middle.windows.excluded[0].reason
+    assert "ProfilerStep#1" in [e.step for e in cut(events, lambda at: at >= 1.5).windows.excluded]
+
+
+def test_where_no_step_of_a_cut_file_is_whole_none_is_called_so() -> None:
+    facts = cut(recorded([[KERNEL] * 10] * 4), lambda at: at >= 0.5)
+    assert not facts.windows.excluded and facts.mean_over == 4
 
 
 def test_steps_that_start_the_driver_are_left_out() -> None:
