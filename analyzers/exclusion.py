@@ -13,7 +13,7 @@ from perfkit.analyzers.names import matching
 from perfkit.analyzers.steps import Windows
 from perfkit.model.cause import CODE, Cause
 from perfkit.model.diagnosis import Excluded
-from perfkit.model.trace import Int64s, Kind, Trace
+from perfkit.model.trace import Bools, Int64s, Kind, Trace
 
 _MOST_MISSING = 0.05  # of a step's launches without a GPU record
 _FEWEST_OPERATIONS = 0.8  # of the median step's; the share at which kineto's own viewer cuts
@@ -76,20 +76,28 @@ def _lost(windows: Windows, trace: Trace, calls: Launches) -> dict[int, str]:
     """Steps of which a file that ends too early lacks records, whichever they are.
 
     Kineto writes operators first; calls and GPU records follow buffer by buffer, in any order.
+    None where no step is whole, or no call tells: then there is nothing to go by.
     """
-    if not trace.info.damage.truncated:
+    if not trace.info.damage.truncated or not (trace.kind == Kind.RUNTIME).any():
         return {}
-    operator, call = (trace.ts[trace.kind == kind] for kind in (Kind.OPERATOR, Kind.RUNTIME))
-    late = operator[operator > call.max(initial=0)]
-    operators, called, behind = (_count(times, windows) for times in (operator, call, late))
-    by_operator = called / np.maximum(operators, 1)
-    few = by_operator < _FEWEST_OPERATIONS * by_operator.max()
-    few |= behind > (1 - _FEWEST_OPERATIONS) * operators
     orphans, launched = (
         _count(trace.ts[rows], windows) for rows in (calls.orphans, calls.call[calls.call >= 0])
     )
-    steps = np.flatnonzero(few | (orphans > _MOST_MISSING * (launched + orphans)))
-    return dict.fromkeys(steps.tolist(), "records are missing in it: the file is cut")
+    lost = _lacks_calls(windows, trace) | (orphans > _MOST_MISSING * (launched + orphans))
+    if lost.all():
+        return {}
+    steps = np.flatnonzero(lost).tolist()
+    return dict.fromkeys(steps, "records are missing in it: the file is cut")
+
+
+def _lacks_calls(windows: Windows, trace: Trace) -> Bools:
+    """Steps with few calls for their operators, or whose operators outlast all calls."""
+    operator, call = (trace.ts[trace.kind == kind] for kind in (Kind.OPERATOR, Kind.RUNTIME))
+    late = operator[operator > call.max()]
+    operators, called, behind = (_count(times, windows) for times in (operator, call, late))
+    by_operator = called / np.maximum(operators, 1)
+    few = by_operator < _FEWEST_OPERATIONS * by_operator.max()
+    return np.asarray(few | (behind > (1 - _FEWEST_OPERATIONS) * operators))
 
 
 def _validated(windows: Windows, trace: Trace) -> dict[int, str]:

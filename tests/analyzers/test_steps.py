@@ -141,6 +141,13 @@ def test_where_no_step_of_a_cut_file_is_whole_none_is_called_so() -> None:
     assert not facts.windows.excluded and facts.mean_over == 4
 
 
+def test_a_cut_file_without_calls_keeps_other_reasons_to_leave_steps_out() -> None:
+    events = recorded([[replace(KERNEL, host=90.0)] * 10, *([[KERNEL] * 10] * 4)])
+    facts = cut(events, lambda at: True)
+    assert [entry.step for entry in facts.windows.excluded] == ["ProfilerStep#0"]
+    assert "is the first" in facts.windows.excluded[0].reason
+
+
 def test_steps_that_start_the_driver_are_left_out() -> None:
     events = recorded([[KERNEL] * 4] * 3)
     first = min(e["ts"] for e in events if e["name"] == "ProfilerStep#0")
