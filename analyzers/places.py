@@ -101,6 +101,7 @@ def _of_cause(layers: _Layers, cause: Cause, pieces: Pieces) -> list[Place]:
             name=facts.trace.names[name - 1][:_LONGEST_NAME] if name else _NOWHERE,
             count_per_step=len(distinct(rows[mine])) / facts.mean_over,
             idle_us=facts.per_step_us(total[i]),
+            gap_us=_gap_us(pieces.start[mine], pieces.end[mine]),
             line=facts.lines.texts[line - 1] if line else None,
             module=layers.modules.most(threads[mine], times[mine], length[mine]),
             range=layers.ranges.most(threads[mine], times[mine], length[mine]),
@@ -109,6 +110,13 @@ def _of_cause(layers: _Layers, cause: Cause, pieces: Pieces) -> list[Place]:
         for mine in (np.flatnonzero(site == i),)
         for name, line in (sites[i],)
     ]
+
+
+def _gap_us(start: Int64s, end: Int64s) -> float:
+    """How long the stretch is, on average, that a nanosecond of these pieces lies in."""
+    first = np.flatnonzero(np.append(True, start[1:] != end[:-1]))
+    length = np.add.reduceat((end - start) / 1000, first)
+    return float((length**2).sum() / length.sum())
 
 
 def _sites(names: Int64s, lines: Int64s) -> tuple[list[tuple[int, int]], Int64s]:

@@ -55,7 +55,11 @@ def _nothing_to_fix(diagnosis: Diagnosis, what: str, part: float) -> str:
         chance = next((f for f in diagnosis.findings if f.cost_share >= _MUCH_SHARE), None)
         then = _told(chance) if chance is not None else "nothing stands out as worth fixing"
         return f" and is busy {share(busy)} of it; {then}."
-    small = next((f for f in diagnosis.findings if f.cause in diagnosis.idle_us), None)
+    small = max(
+        (f for f in diagnosis.findings if f.cause in diagnosis.idle_us),
+        key=lambda finding: finding.cost_share,
+        default=None,
+    )
     if small is not None and small.cost_share > part:
         return f"; the largest part of the rest: {_told(small)}."
     return f"; the largest part of the rest is {what} ({share(part)})."

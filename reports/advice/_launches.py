@@ -12,6 +12,7 @@ from perfkit.reports.rule import idle_us, places_of
 HOST = (Cause.LAUNCH, Cause.DISPATCH, Cause.PYTHON)
 _LONG_GAP_US = 1000.0  # nsys-ai's floor for a gap of its own; a slow launch takes tens
 _MOST_SHARE = 0.5
+_TWO_GAPS = 1.5  # times as much as a gap takes: from here on there are several
 _COMPILED = 'model = torch.compile(model, mode="reduce-overhead")'
 
 
@@ -66,17 +67,15 @@ def host_work(diagnosis: Diagnosis) -> Remedy | None:
 
 def _is_one_long_gap(place: Place, cost_us: float) -> bool:
     named = place.cause != Cause.PYTHON.value  # Python between operators has a remedy of its own
-    return named and place.idle_us > _MOST_SHARE * cost_us and _each_us(place) > _LONG_GAP_US
+    long = (place.gap_us or 0.0) > _LONG_GAP_US  # an operator may hold thousands of short gaps
+    return named and long and place.idle_us > _MOST_SHARE * cost_us
 
 
 def _long_waits(place: Place) -> str:
-    if place.count_per_step <= 1:
-        return f"one wait of {time_us(_each_us(place))} in {place.name}"
-    return f"a few long waits in {place.name}, {time_us(_each_us(place))} each"
-
-
-def _each_us(place: Place) -> float:
-    return place.idle_us / (place.count_per_step or 1.0)
+    each = place.gap_us or 0.0
+    if place.idle_us < _TWO_GAPS * each:
+        return f"one wait of {time_us(each)} in {place.name}"
+    return f"a few long waits in {place.name}, {time_us(each)} each"
 
 
 def by_framework(diagnosis: Diagnosis) -> Remedy:

@@ -72,7 +72,7 @@ def diagnosis(
 
 def place(cause: str, name: str, us: float) -> Place:
     """Where idle time was spent."""
-    return Place(cause=cause, name=name, count_per_step=1.0, idle_us=us)
+    return Place(cause=cause, name=name, count_per_step=1.0, idle_us=us, gap_us=us)
 
 
 def kernel(name: str, us: float) -> Kernel:

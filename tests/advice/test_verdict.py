@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from perfkit.model.diagnosis import Diagnosis
+from perfkit.model.diagnosis import Diagnosis, Gain
 from perfkit.reports.advice import advise
 from tests.advice.builder import copies, diagnosis, matrix
+from tests.advice.test_predicted import predicting
 
 CASES = [
     (
@@ -42,6 +43,16 @@ CASES = [
         diagnosis({"launch": 900, "kernel_gap": 200}),
         "The GPU computes 89.0 % of each 10.0 ms step; the largest part of the rest: "
         "it idles 900 us per step (9.0 %) because the host launches too slowly.",
+    ),
+    (
+        diagnosis(
+            {"launch": 600, "kernel_gap": 500},
+            copy=700,
+            copies=copies("pageable", 700),
+            whatif=predicting("copies", gain=Gain(bound=100.0, expected=80.0)),
+        ),
+        "The GPU computes 82.0 % of each 10.0 ms step; the largest part of the rest: "
+        "copies from or to pageable memory cost 700 us per step (7.0 %).",
     ),
     (
         diagnosis(copy=3500, copies=copies("pinned", 3500)),

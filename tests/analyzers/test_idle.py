@@ -53,6 +53,17 @@ def test_launch_after_python_and_dispatch() -> None:
     assert found == {"dispatch": 4 + 8, "launch": 6 + 6, "python": 50}
 
 
+def test_many_short_gaps_in_one_operator_are_no_long_one() -> None:
+    """An operator such as a compiled backward pass may launch thousands of kernels."""
+    events = [*FIRST, host("Backward", 150, 2_100)]
+    for i in range(2, 22):  # the GPU computes for 10 us of each 100, and 6 go to the launch
+        events += launched(i, 100 * i, 100 * i + 6, 10)
+    waits = {(p.cause, p.name): p for p in places(facts_of(trace_of(events)))}
+    found = waits["dispatch", "Backward"]
+    assert found.idle_us == 50 + 19 * 84
+    assert 82 < (found.gap_us or 0.0) < 84
+
+
 def test_queued_kernels_follow_within_microseconds() -> None:
     assert idle(FIRST, launched(2, 20, 102, 10), host("aten::add", 18, 8)) == {
         **BEFORE, "kernel_gap": 2,
