@@ -177,3 +177,14 @@ def test_steps_are_found_without_marks() -> None:
     assert found.steps.marker == "detected"
     assert found.steps.count == 5
     assert found.framework.optimizer is not None
+    # cuDNN's trials in the step before wait for the GPU, and no call in these steps does
+    assert found.idle_us["sync"] < 0.001 * found.steps.mean_us
+    assert "copies from or to pageable memory cost 7.74 ms" in found.verdict
+
+
+def test_thousands_of_short_gaps_are_no_single_wait() -> None:
+    found = diagnosis("hta/df_index_resolver/df_index_resolver.json.gz")
+    launches = next(f for f in found.findings if f.code == "launch-bound")
+    assert "wait" not in launches.remedy.text  # no gap of its steps exceeds 4.7 ms
+    jit = diagnosis("batch_sweep_a100/batch_256.pt.trace.json.gz").findings[0].remedy.text
+    assert "a few long waits in delta_r2, 147.6 ms each" in jit
