@@ -249,6 +249,15 @@ def test_one_lost_record_does_not_spoil_other_streams() -> None:
     assert found["unobserved_gpu_work"] == 64  # before the next operation of its own stream
 
 
+def test_collectives_of_a_cpu_are_communication_where_no_operator_runs() -> None:
+    """Their ranges stand on a thread of the backend, which computes nothing."""
+    step = host("ProfilerStep#1", 0, 100, "user_annotation")
+    waits = host("gloo:all_reduce", 20, 60, "user_annotation", tid=BACKWARD)
+    times = facts_of(trace_of([step, host("aten::mm", 10, 30), waits])).times
+    parts = [int(part[0]) for part in (times.compute, times.communication, times.idle.sum(axis=1))]
+    assert parts == [30_000, 40_000, 30_000]
+
+
 def test_python_functions_with_telling_names_tell_nothing() -> None:
     names = ("re.py(288): _compile", "my/save_model_utils.py(10): forward_backward")
     frames = [host(n, 110 + i, 40, "python_function") for i, n in enumerate(names)]

@@ -159,6 +159,11 @@ def test_cpu_only_is_said() -> None:
     assert found.device.kind == "cpu"
     assert found.source.rank == 34
     assert any("no GPU work" in note for note in found.fidelity.notes)
+    # no operator runs in its step: gloo:all_reduce is open on two threads for 178.8 of 210.1 ms
+    assert found.breakdown_us.compute == 0
+    assert share("hta/cpu_only/rank-34.Jul_15_10_52_41.1074.pt.trace.json.gz", "communication") == (
+        pytest.approx(0.851, abs=0.001)
+    )
 
 
 def test_nccl_shows_that_a_gpu_was_not_recorded() -> None:
