@@ -84,7 +84,7 @@ def _copy(facts: Facts, key: tuple[str, str], rows: Int64s, within: str | None) 
         direction=key[0],
         memory=key[1],
         count_per_step=len(rows) / facts.mean_over,
-        bytes_per_step=float(size[size >= 0].sum()) / facts.mean_over,
+        bytes_per_step=float(size.sum()) / facts.mean_over if (size >= 0).all() else None,
         total_us=facts.per_step_us(facts.trace.dur[rows].sum()),
         exposed_us=_exposed_us(facts, rows, facts.work.kernels.covered),
         idle_us=facts.per_step_us(_idle_before(facts, rows)),

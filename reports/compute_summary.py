@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from perfkit.model.compute_facts import ComputeFacts
 from perfkit.model.diagnosis import Diagnosis
-from perfkit.reports.format import clean, share
+from perfkit.reports.format import clean, fine_share, share
 
 _LEAST_TOLD = 0.995  # of matrix kernels' time: from here on nothing is missing
+
+_SMALL = 0.0005  # what share() no longer tells in digits
 
 
 def compute_lines(diagnosis: Diagnosis) -> list[str]:
@@ -27,13 +29,18 @@ def _of_peak(diagnosis: Diagnosis, facts: ComputeFacts) -> str:
     if facts.mfu > 1:
         return f"more than the peak rates known for {device}, which are wrong for it"
     again = ", recomputed work included" if diagnosis.waste and diagnosis.waste.recompute else ""
-    return f"MFU at least {share(facts.mfu)}{again}"
+    return f"MFU {_least(facts.mfu)}{again}"
 
 
 def mfu_text(diagnosis: Diagnosis) -> str | None:
     """Such as "at least 41.3 %"; None where it is not known."""
     mfu = diagnosis.compute.mfu if diagnosis.compute else None
-    return f"at least {share(mfu)}" if mfu is not None and mfu <= 1 else None
+    return _least(mfu) if mfu is not None and mfu <= 1 else None
+
+
+def _least(mfu: float) -> str:
+    """A bound from below, for which "less than 0.1 %" would be nonsense."""
+    return f"at least {share(mfu) if mfu >= _SMALL else fine_share(mfu)}"
 
 
 def rate_text(tflops: float) -> str:

@@ -144,7 +144,7 @@ class HostCall(_Noun, frozen=True, kw_only=True):
 
 
 class Copy(_Noun, frozen=True, kw_only=True):
-    """Copies of one direction and memory kind; times per step.
+    """Copies of one direction and memory kind; times per step, bytes where all tell theirs.
 
     `within` names the cause that made them, where it is not the step itself: a checkpoint; `line`
     is the place in the source (as of a Place) from which most of their time was launched.
@@ -153,7 +153,7 @@ class Copy(_Noun, frozen=True, kw_only=True):
     direction: str
     memory: str
     count_per_step: float
-    bytes_per_step: float
+    bytes_per_step: float | None = None
     total_us: float
     exposed_us: float
     idle_us: float

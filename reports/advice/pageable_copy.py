@@ -57,14 +57,19 @@ def check(diagnosis: Diagnosis) -> Advice | None:
 
 def _evidence(copy: Copy) -> Evidence:
     where = _DIRECTION.get(copy.direction, copy.direction)
-    rate = copy.bytes_per_step / copy.total_us / 1000 if copy.total_us else 0.0
     text = (
-        f"{count(copy.count_per_step)} pageable copies {where} per step, "
-        f"{size(copy.bytes_per_step)} in {time_us(copy.total_us)} ({rate:.1f} GB/s); "
+        f"{count(copy.count_per_step)} pageable copies {where} per step, {_rate_text(copy)}; "
         f"{time_us(copy.exposed_us)} of it is exposed, and the GPU idles "
         f"{time_us(copy.idle_us)} around them"
     ) + (f"; most are made in {copy.line}" if copy.line else "")
     return fact(text, copy.exposed_us + copy.idle_us, "us/step")
+
+
+def _rate_text(copy: Copy) -> str:
+    if copy.bytes_per_step is None or not copy.total_us:
+        return time_us(copy.total_us)
+    rate = copy.bytes_per_step / copy.total_us / 1000
+    return f"{size(copy.bytes_per_step)} in {time_us(copy.total_us)} ({rate:.1f} GB/s)"
 
 
 def _remedy(copy: Copy, *, loads: bool) -> Remedy:

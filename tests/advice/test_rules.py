@@ -257,11 +257,13 @@ def test_python_between_operators_is_not_mended_by_compiling() -> None:
 
 
 def test_one_long_gap_is_not_mended_by_cheaper_launches() -> None:
-    long = msgspec.structs.replace(place("dispatch", "delta_r2", 6000), count_per_step=2.0)
-    many = msgspec.structs.replace(long, name="aten::linear", count_per_step=500.0)
-    assert "3.00 ms each" in _launch_remedy(long)
-    assert "delta_r2" in _launch_remedy(long)
-    assert "CUDA graphs" in _launch_remedy(many)
+    assert "one wait of 6.00 ms in delta_r2" in _launch_remedy(_waiting(6000))
+    assert "a few long waits in delta_r2, 3.00 ms each" in _launch_remedy(_waiting(3000))
+    assert "CUDA graphs" in _launch_remedy(_waiting(12))  # one operator, hundreds of launches
+
+
+def _waiting(gap_us: float) -> Place:
+    return msgspec.structs.replace(place("dispatch", "delta_r2", 6000), gap_us=gap_us)
 
 
 def _launch_remedy(where: Place) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from perfkit.analyzers.facts import facts_of
 from perfkit.analyzers.places import host_calls, places
+from perfkit.analyzers.transfers import copies
 from perfkit.model.cause import CAUSES
 from tests.analyzers.programs import Event, trace_of
 
@@ -238,6 +239,15 @@ def test_a_rocm_copy_that_outlasts_itself_was_pageable() -> None:
     copy = launched(2, 120, 400, 50, "hipMemcpyAsync", "Memcpy HtoD (Host -> Device)",
                     "gpu_memcpy", call_dur=331, bytes=1 << 20)  # fmt: skip
     assert idle(FIRST, copy)["copy"] == 280
+
+
+def test_bytes_of_copies_are_told_only_where_all_tell_them() -> None:
+    """ROCm leaves them out of some records."""
+    memset = "hipMemsetAsync", "Memset (Device)", "gpu_memset"
+    some = launched(1, 4, 10, 90, *memset, bytes=64)
+    silent = launched(2, 104, 110, 90, *memset)
+    told, partly = (copies(facts_of(trace_of(part))) for part in (some, [*some, *silent]))
+    assert [c.bytes_per_step for c in (*told, *partly)] == [64, None]
 
 
 def test_one_lost_record_does_not_spoil_other_streams() -> None:

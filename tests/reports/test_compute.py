@@ -34,6 +34,7 @@ def with_facts(found: ComputeFacts | None, **more: Any) -> Diagnosis:
         ({}, "MFU at least 11.5 %; shapes tell 70.3 % of its time."),
         ({"told_share": 1.0}, "36 TFLOP/s over the step, MFU at least 11.5 %."),
         ({"told_share": None}, "MFU at least 11.5 %."),
+        ({"told_share": None, "mfu": 0.0002}, "MFU at least 0.02 %."),
         (
             {"mfu": None, "peak": None},
             "[tool.perfkit.peaks] can give the peak rates of NVIDIA A100",
