@@ -99,9 +99,9 @@ def _of_cause(layers: _Layers, cause: Cause, pieces: Pieces) -> list[Place]:
         Place(
             cause=cause.value,
             name=facts.trace.names[name - 1][:_LONGEST_NAME] if name else _NOWHERE,
-            count_per_step=len(distinct(rows[mine])) / facts.mean_over,
+            count_per_step=len(distinct(rows[mine]) if name else gaps) / facts.mean_over,
             idle_us=facts.per_step_us(total[i]),
-            gap_us=_gap_us(pieces.start[mine], pieces.end[mine]),
+            gap_us=float((gaps**2).sum() / gaps.sum()),
             line=facts.lines.texts[line - 1] if line else None,
             module=layers.modules.most(threads[mine], times[mine], length[mine]),
             range=layers.ranges.most(threads[mine], times[mine], length[mine]),
@@ -109,14 +109,14 @@ def _of_cause(layers: _Layers, cause: Cause, pieces: Pieces) -> list[Place]:
         for i in costliest[total[costliest] > 0].tolist()
         for mine in (np.flatnonzero(site == i),)
         for name, line in (sites[i],)
+        for gaps in (_gaps_us(pieces.start[mine], pieces.end[mine]),)
     ]
 
 
-def _gap_us(start: Int64s, end: Int64s) -> float:
-    """How long the stretch is, on average, that a nanosecond of these pieces lies in."""
+def _gaps_us(start: Int64s, end: Int64s) -> NDArray[np.float64]:
+    """Lengths of the stretches that these pieces, in order of time, make together."""
     first = np.flatnonzero(np.append(True, start[1:] != end[:-1]))
-    length = np.add.reduceat((end - start) / 1000, first)
-    return float((length**2).sum() / length.sum())
+    return np.add.reduceat((end - start) / 1000, first)
 
 
 def _sites(names: Int64s, lines: Int64s) -> tuple[list[tuple[int, int]], Int64s]:

@@ -54,6 +54,14 @@ def test_launch_after_python_and_dispatch() -> None:
     assert found == {"dispatch": 4 + 8, "launch": 6 + 6, "python": 50}
 
 
+def test_python_between_operators_counts_its_gaps() -> None:
+    """No event tells how often a program is there."""
+    mine = [[host("aten::add", t, 14), *launched(t, t + 8, t + 14, 10)] for t in (150, 250, 350)]
+    events = [*FIRST, *(event for part in mine for event in part)]
+    (python,) = (p for p in places(facts_of(trace_of(events))) if p.cause == "python")
+    assert (python.name, python.count_per_step) == ("between operators", 3)
+
+
 def test_many_short_gaps_in_one_operator_are_no_long_one() -> None:
     """An operator such as a compiled backward pass may launch thousands of kernels."""
     events = [*FIRST, host("Backward", 150, 2_100)]
