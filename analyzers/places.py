@@ -101,7 +101,7 @@ def _of_cause(layers: _Layers, cause: Cause, pieces: Pieces) -> list[Place]:
             name=facts.trace.names[name - 1][:_LONGEST_NAME] if name else _NOWHERE,
             count_per_step=len(distinct(rows[mine]) if name else gaps) / facts.mean_over,
             idle_us=facts.per_step_us(total[i]),
-            gap_us=float((gaps**2).sum() / gaps.sum()),
+            gap_us=_usual_us(gaps),
             line=facts.lines.texts[line - 1] if line else None,
             module=layers.modules.most(threads[mine], times[mine], length[mine]),
             range=layers.ranges.most(threads[mine], times[mine], length[mine]),
@@ -117,6 +117,13 @@ def _gaps_us(start: Int64s, end: Int64s) -> NDArray[np.float64]:
     """Lengths of the stretches that these pieces, in order of time, make together."""
     first = np.flatnonzero(np.append(True, start[1:] != end[:-1]))
     return np.add.reduceat((end - start) / 1000, first)
+
+
+def _usual_us(lengths: NDArray[np.float64]) -> float:
+    """Half of the time is in gaps of this length or longer."""
+    ordered = np.sort(lengths)
+    passed = np.cumsum(ordered)
+    return float(ordered[np.searchsorted(passed, passed[-1] / 2)])
 
 
 def _sites(names: Int64s, lines: Int64s) -> tuple[list[tuple[int, int]], Int64s]:

@@ -191,7 +191,7 @@ class Place(_Noun, frozen=True, kw_only=True):
     `line` is the innermost function of the user's own code, such as "train.py:12 in train_step",
     where 12 is the line at which it begins. `module` is the path of `nn.Module` classes that holds
     most of it, `range` that of the program's own ranges, outermost first and parted by " > ".
-    `gap_us` is how long the GPU idles at a stretch there: the mean over the time, not over gaps.
+    `gap_us` is how long the GPU idles at a stretch there: half of the time is in longer gaps.
     """
 
     cause: str

@@ -48,7 +48,7 @@ def host_work(diagnosis: Diagnosis) -> Remedy | None:
     if long is not None and _is_one_long_gap(long, cost):
         return Remedy(
             text=(
-                f"Most of it is {_long_waits(long)}: see what the host does there; "
+                f"Most of it is {_waits_text(long)} in {long.name}: see what the host does there; "
                 "cheaper launches would not help."
             )
         )
@@ -56,10 +56,11 @@ def host_work(diagnosis: Diagnosis) -> Remedy | None:
         return launch_remedy(diagnosis)
     python = diagnosis.idle_us.get(Cause.PYTHON.value, 0.0)
     if python > 0.6 * cost and not holds_the_gpu_up(diagnosis, cost):
+        waits = f", {_waits_text(long)}" if long is not None and _is_long(long, cost) else ""
         return Remedy(
             text=(
-                "Most of it is Python between operators: profile it (py-spy, with_stack=True) and "
-                "move it out of the step, to a worker, or to every N steps."
+                f"Most of it is Python between operators{waits}: profile it (py-spy, "
+                "with_stack=True) and move it out of the step, to a worker, or to every N steps."
             )
         )
     return None
@@ -67,15 +68,19 @@ def host_work(diagnosis: Diagnosis) -> Remedy | None:
 
 def _is_one_long_gap(place: Place, cost_us: float) -> bool:
     named = place.cause != Cause.PYTHON.value  # Python between operators has a remedy of its own
+    return named and _is_long(place, cost_us)
+
+
+def _is_long(place: Place, cost_us: float) -> bool:
     long = (place.gap_us or 0.0) > _LONG_GAP_US  # an operator may hold thousands of short gaps
-    return named and long and place.idle_us > _MOST_SHARE * cost_us
+    return long and place.idle_us > _MOST_SHARE * cost_us
 
 
-def _long_waits(place: Place) -> str:
+def _waits_text(place: Place) -> str:
     each = place.gap_us or 0.0
     if place.idle_us < _TWO_GAPS * each:
-        return f"one wait of {time_us(each)} in {place.name}"
-    return f"a few long waits in {place.name}, {time_us(each)} each"
+        return f"one wait of {time_us(each)}"
+    return f"a few long waits of about {time_us(each)}"
 
 
 def by_framework(diagnosis: Diagnosis) -> Remedy:

@@ -192,4 +192,6 @@ def test_thousands_of_short_gaps_are_no_single_wait() -> None:
     launches = next(f for f in found.findings if f.code == "launch-bound")
     assert "wait" not in launches.remedy.text  # no gap of its steps exceeds 4.7 ms
     jit = diagnosis("batch_sweep_a100/batch_256.pt.trace.json.gz").findings[0].remedy.text
-    assert "a few long waits in delta_r2, 147.6 ms each" in jit
+    assert "a few long waits of about 149.4 ms in delta_r2" in jit  # of 149.4 and 145.7 ms
+    bare = diagnosis("batch_sweep_a100/batch_2.pt.trace.json.gz").findings[0].remedy.text
+    assert "Python between operators, one wait of 294.1 ms" in bare
