@@ -21,6 +21,7 @@ _OPTIMIZER = re.compile(r"^Optimizer\.step#.*\.step$")
 _FEWEST_BORDERS = 3
 _MOST_OPTIMIZERS = 6
 _UNEVEN = 0.1
+_MUCH_LEFT = 0.1  # of the last step's wall time
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,17 @@ def _from_marks(
         end[i] = _last_work(trace, work, calls, int(start[i]), int(mark_end[i]))
     end[:-1] = np.minimum(end[:-1], start[1:])  # a queue may outlast the next run's first mark
     labels = tuple(f"ProfilerStep#{n}" for n in numbers.tolist())
-    return Windows(start, end, labels, "ProfilerStep")
+    return Windows(start, end, labels, "ProfilerStep", _outlasting(end - start, mark_end - end))
+
+
+def _outlasting(wall: Int64s, left: Int64s) -> str | None:
+    """What to say where the last step's mark is open long after its last GPU operation."""
+    if left[-1] <= _MUCH_LEFT * wall[-1]:
+        return None
+    return (
+        f"the last step's mark is open for {left[-1] / 1e6:,.1f} ms after its last GPU operation; "
+        "that time is not counted"
+    )
 
 
 def _last_work(trace: Trace, work: GpuWork, calls: Launches, start: int, end: int) -> int:

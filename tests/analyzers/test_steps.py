@@ -33,6 +33,18 @@ def test_windows_run_from_mark_to_mark_and_the_last_to_its_last_kernel() -> None
     assert (facts.windows.start / 1000).tolist() == marks
     assert (facts.windows.end / 1000).tolist() == [marks[1], kernels]
     assert facts.windows.marker == "ProfilerStep"
+    assert facts.windows.note is None
+
+
+def test_a_last_mark_that_stays_open_is_said() -> None:
+    """The time after its last kernel may be a step's own, such as a checkpoint, or none's."""
+    events = recorded([[KERNEL] * 3] * 2)
+    last = next(e for e in events if e["name"] == "ProfilerStep#1")
+    kernels = max(e["ts"] + e["dur"] for e in events if e["cat"] == "kernel")
+    last["dur"] = kernels - last["ts"] + 5_000
+    note = facts_of(trace_of(events)).windows.note
+    assert note is not None
+    assert "open for 5.0 ms after its last GPU operation" in note
 
 
 def test_a_hole_between_recorded_steps_belongs_to_no_step() -> None:
