@@ -117,6 +117,7 @@ def idle_pieces(
     pieces = _sorted(_device_pieces(calls, gaps), *_host_pieces(gaps, lines, groups))
     pieces = _without_operators(pieces, trace)
     pieces = _unobserved(pieces, unrecorded(trace, work, calls, int(windows.end[-1])))
+    pieces = _beyond_calls(pieces, trace)
     for chain, found in zip(groups, waits, strict=True):
         pieces = _charged(pieces, found, chain, windows)
     return _inside(pieces.cut(windows.edges), windows)
@@ -246,6 +247,22 @@ def _unobserved(pieces: Pieces, where: Intervals) -> Pieces:
     hit = where.covered(pieces.start, pieces.end) > 0
     hit &= pieces.cause != CODE[Cause.UNKNOWN]
     cause = np.where(hit, CODE[Cause.UNOBSERVED], pieces.cause).astype(np.int8)
+    return replace(pieces, cause=cause)
+
+
+def _beyond_calls(pieces: Pieces, trace: Trace) -> Pieces:
+    """In a file that is cut, launches may be lost before the first call it has and after the last.
+
+    Kineto writes operators first, and calls with GPU records buffer by buffer.
+    """
+    rows = np.flatnonzero(trace.kind == Kind.RUNTIME)
+    if not trace.info.damage.truncated or not len(rows):
+        return pieces
+    start, end = spans(trace, rows)
+    pieces = pieces.cut(np.array([start.min(), end.max()]))
+    lost = (pieces.start < start.min()) | (pieces.start >= end.max())
+    lost &= np.isin(pieces.cause, [CODE[cause] for cause in GENERIC])
+    cause = np.where(lost, CODE[Cause.UNOBSERVED], pieces.cause).astype(np.int8)
     return replace(pieces, cause=cause)
 
 

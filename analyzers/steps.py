@@ -88,7 +88,8 @@ def _from_marks(
         end[i] = _last_work(trace, work, calls, int(start[i]), int(mark_end[i]))
     end[:-1] = np.minimum(end[:-1], start[1:])  # a queue may outlast the next run's first mark
     labels = tuple(f"ProfilerStep#{n}" for n in numbers.tolist())
-    return Windows(start, end, labels, "ProfilerStep", _outlasting(end - start, mark_end - end))
+    note = None if trace.info.damage.truncated else _outlasting(end - start, mark_end - end)
+    return Windows(start, end, labels, "ProfilerStep", note)
 
 
 def _outlasting(wall: Int64s, left: Int64s) -> str | None:

@@ -10,6 +10,7 @@ import numpy as np
 from perfkit.analyzers.facts import Facts, facts_of
 from perfkit.analyzers.outliers import outliers
 from perfkit.analyzers.repeats import repeats
+from perfkit.model.cause import CODE, Cause
 from perfkit.model.trace import Damage
 from tests.analyzers.programs import Action, Event, recorded, trace_of
 
@@ -146,6 +147,18 @@ def test_steps_whose_records_a_cut_file_lacks_are_left_out_wherever_they_are() -
     assert [entry.step for entry in middle.windows.excluded] == ["ProfilerStep#1"]
     assert "the file is cut" in middle.windows.excluded[0].reason
     assert "ProfilerStep#1" in [e.step for e in cut(events, lambda at: at >= 1.5).windows.excluded]
+
+
+def test_where_a_cut_file_lacks_calls_the_host_is_not_blamed() -> None:
+    events = recorded([[replace(KERNEL, host=90.0)] * 10] * 2)
+    whole, rest = cut(events, lambda at: False), cut(events, lambda at: not 0.7 <= at < 1.3)
+    unseen, dispatch = (
+        [int(facts.times.idle[:, CODE[cause]].sum()) for facts in (whole, rest)]
+        for cause in (Cause.UNOBSERVED, Cause.DISPATCH)
+    )
+    assert unseen[0] < 0.1 * dispatch[0]  # before the first call
+    assert unseen[1] > 0.5 * dispatch[0]
+    assert 0 < dispatch[1] < 0.4 * dispatch[0]
 
 
 def test_where_no_step_of_a_cut_file_is_whole_none_is_called_so() -> None:
