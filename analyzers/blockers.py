@@ -69,11 +69,8 @@ class Blockers:
     """Ends of waits for loader workers, which use up any lead; shape (waits,)."""
 
 
-def blockers(host: Host, work: GpuWork, threads: list[int], since: int) -> Blockers:
-    """The blocking calls of the launching threads that end after `since`, the first step's start.
-
-    What earlier ones cost is no cost of a step: they may be of a warm-up that tries algorithms.
-    """
+def blockers(host: Host, work: GpuWork, threads: list[int]) -> Blockers:
+    """The blocking calls of the launching threads."""
     keep = np.isin(host.cause, [CODE[c] for c in BLOCKING]) & np.isin(host.thread, threads)
     rows, cause = host.rows[keep], host.cause[keep]
     start, end = spans(host.trace, rows)
@@ -84,7 +81,7 @@ def blockers(host: Host, work: GpuWork, threads: list[int], since: int) -> Block
         work.busy.covered(start, end),
     )
     order = np.argsort(end, kind="stable")
-    order = order[(waited[order] > 0) & (end[order] > since)]
+    order = order[waited[order] > 0]
     return Blockers(rows[order], end[order], waited[order], cause[order], _losses(host))
 
 

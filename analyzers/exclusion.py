@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from perfkit.analyzers.breakdown import StepTimes
+from perfkit.analyzers.idle import Pieces
 from perfkit.analyzers.launches import Launches
 from perfkit.analyzers.names import matching
 from perfkit.analyzers.steps import Windows
@@ -24,12 +25,15 @@ _FEWEST_TO_COMPARE = 4
 _VALIDATION = re.compile(r"^perfkit::validation$")
 
 
-def with_exclusions(windows: Windows, times: StepTimes, trace: Trace, calls: Launches) -> Windows:
+def with_exclusions(
+    windows: Windows, times: StepTimes, pieces: Pieces, trace: Trace, calls: Launches
+) -> Windows:
     """The windows with the steps named that must not enter the means; one always remains."""
     reasons = {
         **_cut(windows, trace, calls),
         **_lost(windows, trace, calls),
         **_slow_first(times),
+        **_behind(windows, pieces, trace),
         **_started(times),
         **_validated(windows, trace),
     }
@@ -56,6 +60,17 @@ def _slow_first(times: StepTimes) -> dict[int, str]:
         if ratio > _SLOW_FIRST
         else {}
     )
+
+
+def _behind(windows: Windows, pieces: Pieces, trace: Trace) -> dict[int, str]:
+    """The first step, where it pays for waits of one that is none, such as cuDNN's first trials."""
+    if len(windows) < _FEWEST_TO_COMPARE:
+        return {}
+    mine = pieces.take((pieces.blocker >= 0) & (pieces.start < windows.end[0]))
+    earlier = trace.end[mine.blocker] <= windows.start[0]
+    lost = int((mine.end - mine.start)[earlier].sum())
+    much = lost > _MOST_STARTUP * (windows.end[0] - windows.start[0])
+    return {0: "pays for waits that ended before it"} if much else {}
 
 
 def _cut(windows: Windows, trace: Trace, calls: Launches) -> dict[int, str]:

@@ -119,7 +119,7 @@ def facts_of(trace: Trace) -> Facts:
             times, pieces = unobserved_step_times(windows)
         else:
             times, pieces = cpu_step_times(host, windows)
-    windows = with_exclusions(windows, times, trace, calls)
+    windows = with_exclusions(windows, times, pieces, trace, calls)
     built = graph.result().built
     return Facts(trace, work, calls, host, windows, times, pieces, built, errors.result(), shift)
 

@@ -112,7 +112,7 @@ def idle_pieces(
     threads = present(trace.lane[call[call >= 0]])
     lines = {thread: timeline(host, thread) for thread in threads}
     groups = chains(host, threads)
-    waits = [blockers(host, work, chain, int(windows.start[0])) for chain in groups]
+    waits = [blockers(host, work, chain) for chain in groups]
     gaps = _gaps(trace, calls, idle, op, by_launch())
     pieces = _sorted(_device_pieces(calls, gaps), *_host_pieces(gaps, lines, groups))
     pieces = _without_operators(pieces, trace)

@@ -150,7 +150,7 @@ def test_gradients_set_to_zero_one_by_one() -> None:
 def test_idle_time_in_zero_grad_is_not_the_optimizers() -> None:
     """Of PyTorch 1.8, whose SGD.zero_grad fills tensor after tensor."""
     found = waste("edge/no_profiler_step_2021.pt.trace.json.gz")
-    assert found.zeroing_idle_us == pytest.approx(2076, rel=0.02)
+    assert found.zeroing_idle_us == pytest.approx(2596, rel=0.02)
     assert found.optimizer is not None
     assert found.optimizer.idle_us < 2000
     assert waste(MI300X).zeroing_idle_us is None

@@ -121,21 +121,6 @@ def test_a_wait_shorter_than_the_gap_is_charged_no_more_than_it_waited() -> None
     assert found == {"sync": 16, "python": 34, "dispatch": 12, "launch": 12}
 
 
-def test_a_wait_before_the_first_step_is_no_cost_of_a_step() -> None:
-    """Such as those of a warm-up step, in which cuDNN tries its algorithms."""
-    found = idle(
-        FIRST,
-        host("cudaDeviceSynchronize", 20, 85, "cuda_runtime"),
-        *(
-            host("Optimizer.step#SGD.step", end - 4, 4, "user_annotation")
-            for end in (110, 210, 310)
-        ),
-        *([host("aten::mm", t, 30), *launched(t, t + 20, t + 26, 10)] for t in (120, 220)),
-    )
-    host_alone = {"python": 10 + 50 + 10, "dispatch": 20 + 4 + 20, "launch": 2 * 6}
-    assert found == {**host_alone, "unknown": 54}  # no kernel ends the last gap
-
-
 def test_what_a_loader_wait_took_is_the_loaders() -> None:
     sync = host("cudaDeviceSynchronize", 20, 86, "cuda_runtime")
     name = "enumerate(DataLoader)#_MultiProcessingDataLoaderIter.__next__"

@@ -15,6 +15,7 @@ from perfkit.model.trace import Damage
 from tests.analyzers.programs import Action, Event, recorded, trace_of
 
 KERNEL = Action("kernel", host=5.0, gpu=20.0)
+WAIT = Action("sync", host=1.0)
 
 
 def without_marks(events: list[Event]) -> list[Event]:
@@ -108,6 +109,25 @@ def test_a_slow_first_step_is_left_out_and_said() -> None:
     assert [entry.step for entry in facts.windows.excluded] == ["ProfilerStep#0"]
     assert "first" in facts.windows.excluded[0].reason
     assert facts.counted.tolist() == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_first_step_that_pays_for_waits_before_it_is_left_out_and_said() -> None:
+    """Those of a warm-up, in which cuDNN tries its algorithms."""
+    usual = [replace(KERNEL, host=50.0)] * 3
+    long, short = (
+        facts_of(trace_of(ending_in_optimizers([[Action("kernel", 5.0, gpu), WAIT], *[usual] * 5])))
+        for gpu in (400.0, 4.0)
+    )
+    assert [entry.step for entry in long.windows.excluded] == ["step 1"]
+    assert "before it" in long.windows.excluded[0].reason
+    assert not short.windows.excluded
+
+
+def ending_in_optimizers(steps: list[list[Action]]) -> list[Event]:
+    events = recorded(steps)
+    ends = [e["ts"] + e["dur"] for e in events if e["name"].startswith("ProfilerStep")]
+    marks = [host("Optimizer.step#AdamW.step", end - 1, 1.0) for end in ends]
+    return [*without_marks(events), *marks]
 
 
 def test_a_step_with_a_validation_in_it_is_left_out_and_said() -> None:
