@@ -87,11 +87,11 @@ def _advice(diagnosis: Diagnosis, time: float, major: int, matrix: list[KernelCl
         cause="compute",
         cost_us=time * (1 - 1 / _AT_LEAST_AS_FAST),
         limits=LIMITS,
-        evidence=[
+        evidence=[fact("half of that time is counted: at half the bytes alone it would go")] + [
             fact(f"{c.kind}: {time_us(c.total_us)} per step, {share(c.tensor_core_share)} of it "
                  "on tensor cores", c.tensor_core_share, "share")
             for c in matrix
-        ] + [fact("at half the bytes alone, half of that time would go: this is what is counted")],
+        ],
         remedy=_remedy(major, serves(diagnosis)),
         places=[],
     )  # fmt: skip

@@ -256,6 +256,14 @@ def test_python_between_operators_is_not_mended_by_compiling() -> None:
     assert remedy.snippet is None
 
 
+def test_what_counts_of_float32_kernels_is_said_first() -> None:
+    """The terminal shows one line of evidence, under a cost that is half of the title's."""
+    found = advise(diagnosis(kernel_summary=matrix(6000, 0.0))).findings[0]
+    assert found.cost_us == 3000
+    assert "6.00 ms" in found.title
+    assert "half of that time is counted" in found.evidence[0].text
+
+
 def test_one_long_gap_is_not_mended_by_cheaper_launches() -> None:
     assert "one wait of 6.00 ms in delta_r2" in _launch_remedy(_waiting(6000))
     assert "a few long waits of about 3.00 ms in delta_r2" in _launch_remedy(_waiting(3000))
