@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from perfkit.analyzers.breakdown import StepTimes
-from perfkit.analyzers.idle import Pieces
+from perfkit.analyzers.idle import Pieces, step_of
 from perfkit.analyzers.launches import Launches
 from perfkit.analyzers.names import matching
 from perfkit.analyzers.steps import Windows
@@ -66,11 +66,13 @@ def _behind(windows: Windows, pieces: Pieces, trace: Trace) -> dict[int, str]:
     """The first step, where it pays for waits of one that is none, such as cuDNN's first trials."""
     if len(windows) < _FEWEST_TO_COMPARE:
         return {}
-    mine = pieces.take((pieces.blocker >= 0) & (pieces.start < windows.end[0]))
-    earlier = trace.end[mine.blocker] <= windows.start[0]
-    lost = int((mine.end - mine.start)[earlier].sum())
-    much = lost > _MOST_STARTUP * (windows.end[0] - windows.start[0])
-    return {0: "pays for waits that ended before it"} if much else {}
+    charged = pieces.take(pieces.blocker >= 0)
+    step, time = step_of(charged.start, windows), charged.end - charged.start
+    earlier = trace.end[charged.blocker] <= windows.start[0]
+    lost = int(time[earlier & (step == 0)].sum())
+    usual = float(np.median(np.bincount(step, time, len(windows))[1:]))
+    much = max(_MOST_STARTUP * (windows.end[0] - windows.start[0]), 2 * usual)
+    return {0: "pays for waits that ended before it"} if lost > much else {}
 
 
 def _cut(windows: Windows, trace: Trace, calls: Launches) -> dict[int, str]:

@@ -25,9 +25,6 @@ _BACKWARD = re.compile(
 )
 # Of kernels, for steps that run as one CUDA graph; bwd_data is a transposed convolution as well.
 _TRAINS = re.compile(r"backward|bwd(?!_data)|wgrad|multi_tensor_apply|[aA]dam", re.IGNORECASE)
-_COMPILED = re.compile(
-    r"Torch-Compiled Region|CompiledFxGraph|CompiledFunction|^triton_(poi|red|per)"
-)
 _INDUCTOR = re.compile(r"triton_(poi|red|per|tem|mm|for)")
 _COMPILED_SHARE = 0.1  # of kernel time in kernels that Inductor made
 _GRAPH_LAUNCH = re.compile(r"(cuda|hip)GraphLaunch")

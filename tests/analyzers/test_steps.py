@@ -123,6 +123,13 @@ def test_a_first_step_that_pays_for_waits_before_it_is_left_out_and_said() -> No
     assert not short.windows.excluded
 
 
+def test_a_first_step_that_waits_like_the_others_is_counted() -> None:
+    usual = [*[replace(KERNEL, host=50.0)] * 3, Action("kernel", 5.0, 400.0), WAIT]
+    facts = facts_of(trace_of(ending_in_optimizers([usual] * 6)))
+    assert facts.times.idle[0, CODE[Cause.SYNC]] > 0.1 * facts.times.wall[0]
+    assert not facts.windows.excluded
+
+
 def ending_in_optimizers(steps: list[list[Action]]) -> list[Event]:
     events = recorded(steps)
     ends = [e["ts"] + e["dur"] for e in events if e["name"].startswith("ProfilerStep")]
