@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from os import PathLike, fspath
 from typing import TYPE_CHECKING
 
+from perfkit.trace.children import started_early
 from perfkit.trace.garbage import collector_off
 
 if TYPE_CHECKING:
@@ -42,14 +43,15 @@ def analyze(
     Raises `perfkit.PerfkitError`, one sentence with the remedy, when there is nothing usable to
     read, or a code or fix is unknown.
     """
-    from perfkit.analyzers.diagnose import diagnosis_of
-    from perfkit.analyzers.facts import facts_of
-    from perfkit.analyzers.whatif import fixes_of
-    from perfkit.reports.advice import advise, check_codes
+    with started_early(fspath(path)):
+        from perfkit.analyzers.diagnose import diagnosis_of
+        from perfkit.analyzers.facts import facts_of
+        from perfkit.analyzers.whatif import fixes_of
+        from perfkit.reports.advice import advise, check_codes
 
-    fixes_of(fixes)  # a wrong name is said before a long read
-    check_codes(rules, ignore, settings)
-    trace, capture = _opened(fspath(path), progress, rank, window)
+        fixes_of(fixes)  # a wrong name is said before a long read
+        check_codes(rules, ignore, settings)
+        trace, capture = _opened(fspath(path), progress, rank, window)
     facts = facts_of(trace)
     found = diagnosis_of(facts, capture, settings.own_peaks() if settings else None)
     told = advise(found, rules=rules, ignore=ignore, audience=audience, settings=settings)

@@ -1,14 +1,15 @@
-"""Memory of a process that ends after one report: what is kept and left costs less."""
+"""A process that ends after one report: what memory it keeps, and no threads that only wait."""
 
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from perfkit.trace.garbage import collector_off
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # glibc's malloc.h
 _LARGEST_KEPT = 32 << 20  # the most that glibc takes
 _MOST_KEPT = 256 << 20
 
@@ -16,6 +17,7 @@ _MOST_KEPT = 256 << 20
 @contextmanager
 def one_report() -> Iterator[None]:
     """Around a command that makes a report; the end of the process frees all at once."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # they would spin while others work
     _keep_freed_memory()
     with collector_off():
         yield
@@ -33,3 +35,4 @@ def _keep_freed_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_MMAP_THRESHOLD, _LARGEST_KEPT)
         mallopt(_TRIM_THRESHOLD, _MOST_KEPT)
+        mallopt(_ARENA_MAX, 1)  # what one thread frees is for all

@@ -168,6 +168,8 @@ class _Made:
 
 def _merged(odd: Columns, regular: Columns) -> Columns:
     """All rows in the order of the file."""
+    if not len(odd["row"]):
+        return regular
     rows = np.concatenate((odd["row"], regular["row"]))
     order = np.argsort(rows, kind="stable")  # which merges what is sorted already
     return {key: np.concatenate((odd[key], regular[key])).take(order) for key in odd}
@@ -197,7 +199,8 @@ def _event_columns(spans: Sequence[_Numbered], names: Interner, lanes: Interner)
     events = [e for _, e in spans]
     name = _ids(map(attrgetter("name"), events), names)
     category = _ids(map(attrgetter("cat"), events), names)
-    kind = np.array([kind_of(text) for text in names], dtype=np.int8)[category]
+    kinds = {text: kind_of(text) for text in {e.cat for e in events}}
+    kind = np.array([kinds[e.cat] for e in events], dtype=np.int8)
     on_gpu = (kind >= Kind.SYNC).tolist()
     places = zip(
         on_gpu, map(attrgetter("pid"), events), map(attrgetter("tid"), events), strict=True

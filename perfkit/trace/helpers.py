@@ -1,39 +1,27 @@
-"""Blocks to columns on every core: this process and helper processes, results in file order.
-
-Decoding makes Python objects, so threads would not help. Helpers are plain child interpreters: they
-neither fork a process that may hold threads or a GPU, nor import the caller's main module.
-"""
+"""Blocks to columns on every core: this process and its children, results in file order."""
 
 from __future__ import annotations
 
 import gc
-import os
 import pickle
 import queue
-import subprocess
 import sys
 import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import islice
+from subprocess import Popen
 from typing import IO
 
+from perfkit.trace.children import children, end
 from perfkit.trace.columns import BlockColumns
 from perfkit.trace.garbage import collector_off
 from perfkit.trace.regular import forget, read_columns
 from perfkit.trace.stretch import Stretch, text_of
 
 _ALONE_BLOCKS = 32  # below this much text a child's start costs more than it saves
-_MOST_HELPERS = 3
 _IN_FLIGHT = 4  # at the end a child works on what it was given while this process waits
-_ENVIRONMENT = {
-    "OPENBLAS_NUM_THREADS": "1",  # its threads only get in the way
-    # glibc keeps the memory of a block for the next one, as fresh pages cost much.
-    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
-    "MALLOC_TRIM_THRESHOLD_": str(256 << 20),
-}
-_CHILD = "import sys; sys.path[:] = {path!r}; from perfkit.trace.helpers import serve; serve()"
 
 
 def map_blocks(blocks: Iterator[bytes | Stretch]) -> Iterator[BlockColumns]:
@@ -47,7 +35,7 @@ def map_blocks(blocks: Iterator[bytes | Stretch]) -> Iterator[BlockColumns]:
 
 def _mapped(blocks: Iterator[bytes | Stretch]) -> Iterator[BlockColumns]:
     first = list(islice(blocks, _ALONE_BLOCKS))
-    helpers = _start_helpers() if len(first) == _ALONE_BLOCKS else []
+    helpers = [_Helper(child) for child in children()] if len(first) == _ALONE_BLOCKS else []
     results: dict[int, BlockColumns] = {}
     try:
         for number, block in enumerate(_both(first, blocks)):
@@ -78,27 +66,11 @@ def _work(block: bytes | Stretch) -> BlockColumns:
     return columns
 
 
-def _start_helpers() -> list[_Helper]:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    wanted = min((cores or 1) - 1, _MOST_HELPERS) if sys.executable else 0
-    try:
-        return [_Helper() for _ in range(wanted)]
-    except OSError:  # no room for another process: this one does it all
-        return []
-
-
 class _Helper:
     """A child that turns blocks into columns; what it fails to return is done here."""
 
-    def __init__(self) -> None:
-        command = [sys.executable, "-c", _CHILD.format(path=sys.path)]
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=os.environ | _ENVIRONMENT,
-        )
+    def __init__(self, child: Popen[bytes]) -> None:
+        self._process = child
         self._waiting: queue.SimpleQueue[bytes | Stretch | None] = queue.SimpleQueue()
         self._sent: deque[tuple[int, bytes | Stretch]] = deque()  # both threads change it
         self._results: dict[int, BlockColumns] = {}
@@ -124,8 +96,7 @@ class _Helper:
 
     def stop(self) -> None:
         """End the child, whatever it is doing."""
-        self._process.kill()
-        self._process.wait()
+        end(self._process)
         self._waiting.put(None)
         for thread in self._threads:
             thread.join()

@@ -201,8 +201,9 @@ class _Reader(threading.local):
         constant, varying = length == 0, np.flatnonzero(length)
         ids[constant] = self._local(part.table[:, NAME][constant], names)
         places = zip((end - length)[varying].tolist(), end[varying].tolist(), strict=True)
-        texts = [part.segments.text[start:stop].decode() for start, stop in places]
-        ids[varying] = [names[text] for text in texts]
+        texts = [part.segments.text[start:stop] for start, stop in places]
+        known = {text: names[text.decode()] for text in dict.fromkeys(texts)}
+        ids[varying] = [known[text] for text in texts]
         return ids
 
     def _local(self, texts: Int32s, names: Interner) -> Int32s:

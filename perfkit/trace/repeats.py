@@ -19,8 +19,9 @@ _SLOT_BITS = 17
 # Where names mostly stand, in bytes, and the last of the arguments, in eighths of the text.
 _BYTES = np.array([20, 44, 60, 76, 100])[:, None]
 _EIGHTHS = np.array([6, 7, 8])[:, None]
-_FACTOR = np.uint64(0x9E3779B97F4A7C15)  # odd, and its bits look random
-_HALF = np.uint64(32)
+# Odd, and their bits look random.
+_FACTORS = np.full(9, 0x9E3779B97F4A7C15, dtype=np.uint64).cumprod()[:, None]
+_SHIFT = np.uint64(64 - _SLOT_BITS)
 _SPANS = bytes(9 if byte == ord("1") else 0 for byte in range(256))
 _FIRST_DIGIT = re.compile(rb"(?<![./0-9])1(?=1)")
 
@@ -60,11 +61,9 @@ class Repeats:
         length = segments.end - segments.start
         last = np.maximum(length - 8, 0)
         at = segments.start + np.concatenate((np.minimum(last, _BYTES), last * _EIGHTHS >> 3))
-        slot = length.astype(np.uint64)
-        for word in alike(words_of(segments.text)[at]):
-            slot = (slot ^ word) * _FACTOR
-            slot ^= slot >> _HALF
-        return (slot >> np.uint64(64 - _SLOT_BITS)).astype(np.int64)
+        words = alike(words_of(segments.text)[at]) * _FACTORS[:-1]
+        slot = words.sum(axis=0) + length.astype(np.uint64) * _FACTORS[-1]
+        return np.asarray(slot >> _SHIFT).astype(np.int64)
 
     def shapes(self, segments: Segments, slots: Int64s) -> Int64s:
         """The shape of each event, 0 where the one last seen in its slot is another."""

@@ -12,6 +12,8 @@ from perfkit.trace.digits import words_of
 from perfkit.trace.events import EVENT_BOUNDARY, decode_events
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from perfkit.model.trace import Int64s
     from perfkit.trace.digits import Words
     from perfkit.trace.events import Event
@@ -67,7 +69,7 @@ def cut(text: bytes) -> Segments | None:
 
 def _found(separator: bytes, text: bytes, words: Words) -> Int64s:
     """Where the separator stands, which has one brace, its first byte."""
-    at = np.flatnonzero(np.frombuffer(text, dtype=np.uint8) == _BRACE)
+    at = _braces(np.frombuffer(text, dtype=np.uint8))
     at = at[: np.searchsorted(at, len(text) - len(separator) - _WORD)]
     for i in range(0, len(separator), _WORD):
         part = separator[i : i + _WORD]
@@ -75,3 +77,13 @@ def _found(separator: bytes, text: bytes, words: Words) -> Int64s:
         wanted = np.uint64(int.from_bytes(part, "little")) << shift
         at = at[words[at + i] << shift == wanted]
     return at
+
+
+def _braces(text: NDArray[np.uint8]) -> Int64s:
+    """Where they stand, looked for by words first, since most words have none."""
+    is_brace = np.zeros(-(-len(text) // _WORD) * _WORD, dtype=np.bool_)
+    np.equal(text, _BRACE, out=is_brace[: len(text)])
+    words = is_brace.view(np.uint64)
+    some = np.flatnonzero(words != 0)
+    at = np.flatnonzero(words[some].view(np.bool_))
+    return np.asarray((some[at >> 3] << 3) + (at & 7))

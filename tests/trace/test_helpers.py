@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from perfkit.model.trace import Trace
-from perfkit.trace import columns, helpers, open_trace, source
+from perfkit.trace import children, columns, helpers, open_trace, source
 from perfkit.trace import document as text_of_document
 from perfkit.trace.stretch import Stretch
 from tests.trace.kineto_text import Bare, document, host, many
@@ -125,7 +125,7 @@ def test_killed_helpers_cost_nothing(
 def test_helpers_that_answer_nonsense_cost_nothing(
     alone: Trace, started: Started, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
-    monkeypatch.setattr(helpers, "_CHILD", "print('what?', {path!r})")
+    monkeypatch.setattr(children, "_PROGRAM", "print('what?', {path!r})")
     assert_same(open_trace(path), alone)
     assert len(started) == 3
 
