@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from perfkit.analyzers.facts import Facts
 from perfkit.analyzers.idle import step_of
-from perfkit.analyzers.intervals import Intervals, spans, split, union
+from perfkit.analyzers.intervals import Intervals, ends, spans, split, union
 from perfkit.analyzers.names import LONGEST, used
 from perfkit.model.communication_facts import Family, Phase
 from perfkit.model.trace import Bools, Int32s, Int64s, Kind, Trace
@@ -95,7 +95,7 @@ def _of_operators(trace: Trace, call: Int64s) -> Int64s:
     for lane in np.unique(trace.lane[at]).tolist():
         ops, mine = at[trace.lane[at] == lane], np.flatnonzero(trace.lane[call] == lane)
         before = ops[np.searchsorted(ops, call[mine]) - 1]
-        inside = (before < call[mine]) & (trace.end[before] >= trace.end[call[mine]])
+        inside = (before < call[mine]) & (ends(trace, before) >= ends(trace, call[mine]))
         found[mine[inside]] = _entries(trace, trace.row[before[inside]])
     return found
 
@@ -263,7 +263,7 @@ def _by_time(facts: Facts, rows: Int64s, times: Int64s) -> Int64s:
     first, last = np.full(count + 1, np.iinfo(np.int64).max), np.full(count + 1, -1)
     step = step_of(facts.trace.ts[rows], facts.windows)
     np.minimum.at(first, step, facts.trace.ts[rows])
-    np.maximum.at(last, step, facts.trace.end[rows])
+    np.maximum.at(last, step, ends(facts.trace, rows))
     at = step_of(times, facts.windows)
     known = (at >= 0) & (last[at] >= 0)
     code = np.where(times < first[at], PHASES.index("forward"), PHASES.index("backward"))

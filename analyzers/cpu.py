@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from perfkit.analyzers.breakdown import StepTimes, idle_by_cause
-from perfkit.analyzers.host import Host, timeline
+from perfkit.analyzers.host import Host
 from perfkit.analyzers.idle import Pieces, relabelled, same, step_of
 from perfkit.analyzers.intervals import Intervals, distinct, spans, union
 from perfkit.analyzers.names import matching
@@ -66,7 +66,7 @@ def _walked(host: Host, windows: Windows) -> Pieces:
     pieces = same(windows.start, windows.end, Cause.PYTHON, -1)
     pieces = pieces.take(pieces.end > pieces.start)
     for thread in _threads(host):
-        pieces = relabelled(pieces, timeline(host, thread), thread)
+        pieces = relabelled(pieces, host.timeline(thread), thread)
     return pieces
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from perfkit.analyzers.breakdown import StepTimes
 from perfkit.analyzers.idle import Pieces, step_of
+from perfkit.analyzers.intervals import ends
 from perfkit.analyzers.launches import Launches
 from perfkit.analyzers.names import matching
 from perfkit.analyzers.steps import Windows
@@ -120,7 +121,7 @@ def _lacks_calls(windows: Windows, trace: Trace) -> Bools:
 def _validated(windows: Windows, trace: Trace) -> dict[int, str]:
     rows = np.flatnonzero(matching(trace, _VALIDATION)[trace.name] & (trace.kind < Kind.SYNC))
     first = np.searchsorted(windows.end, trace.ts[rows], side="right")
-    behind = np.searchsorted(windows.start, trace.end[rows], side="left")
+    behind = np.searchsorted(windows.start, ends(trace, rows), side="left")
     steps = {i for a, b in zip(first.tolist(), behind.tolist(), strict=True) for i in range(a, b)}
     return dict.fromkeys(steps, "holds a validation, which is no step")
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from perfkit.analyzers.first_use import first_uses
 from perfkit.analyzers.gpu import GpuWork
-from perfkit.analyzers.intervals import Intervals, union_and_first
+from perfkit.analyzers.intervals import Intervals, ends, spans, union
 from perfkit.analyzers.launches import LAUNCH_CALL, Launches
 from perfkit.analyzers.names import LONGEST, matching, used
 from perfkit.analyzers.rows import present
@@ -83,12 +83,20 @@ class Host:
     """Codes into CAUSES."""
     thread: Int32s
     """Lane of each event; profiler overhead counts on the thread it held up."""
+    _timelines: dict[int, Timeline] = field(default_factory=dict, init=False)
 
     def on(self, thread: int, *causes: Cause) -> Int64s:
         """Trace rows of a thread's events of these causes."""
         codes = [CODE[cause] for cause in causes]
         mine = (self.thread == thread) & np.isin(self.cause, codes)
         return np.asarray(self.rows[mine])
+
+    def timeline(self, thread: int) -> Timeline:
+        """The most specific Cause among a thread's events open at each time (order of Cause)."""
+        if thread not in self._timelines:
+            mine = self.thread == thread
+            self._timelines[thread] = _timeline(self.trace, self.rows[mine], self.cause[mine])
+        return self._timelines[thread]
 
 
 def host_events(trace: Trace, work: GpuWork, calls: Launches) -> Host:
@@ -149,13 +157,13 @@ def _mark_blocking_copies(code: Int8s, trace: Trace, work: GpuWork, calls: Launc
 
 def _outlasted(trace: Trace, rows: Int64s, call: Int64s) -> Bools:
     """Copies that began and ended inside of their call."""
-    inside = (trace.ts[call] <= trace.ts[rows]) & (trace.end[rows] <= trace.end[call])
+    inside = (trace.ts[call] <= trace.ts[rows]) & (ends(trace, rows) <= ends(trace, call))
     return np.asarray(inside & (trace.dur[call] >= _LONG_CALL_NS), dtype=np.bool_)
 
 
 def _is_value(trace: Trace, work: GpuWork, rows: Int64s, call: Int64s) -> Bools:
     """Copies to the host that waited for kernels longer than they moved data, or moved little."""
-    waited = work.kernels.covered(trace.ts[call], trace.end[call]) > trace.dur[rows]
+    waited = work.kernels.covered(trace.ts[call], ends(trace, call)) > trace.dur[rows]
     small = (trace.bytes[rows] >= 0) & (trace.bytes[rows] <= _A_VALUE_BYTES)
     return (waited | small) & matching(trace, _TO_HOST)[trace.name[rows]]
 
@@ -189,12 +197,9 @@ class Timeline:
         ]  # -1, before all, is the last
 
 
-def timeline(host: Host, thread: int) -> Timeline:
-    """The most specific Cause among the events open at each time (the order of Cause)."""
-    mine = host.thread == thread
-    rows, cause = host.rows[mine], host.cause[mine]
+def _timeline(trace: Trace, rows: Int64s, cause: Int8s) -> Timeline:
     parts = [
-        (code, union_and_first(host.trace.ts[r], host.trace.end[r])[0])
+        (code, union(*spans(trace, r)))
         for code in present(cause)[::-1]
         for r in (rows[cause == code],)
     ]

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 
 from perfkit.analyzers.blockers import BLOCKING, GENERIC, Blockers, blockers, chains, claims
 from perfkit.analyzers.gpu import GpuWork
-from perfkit.analyzers.host import Host, Timeline, timeline
+from perfkit.analyzers.host import Host, Timeline
 from perfkit.analyzers.intervals import Intervals, distinct, spans, split
 from perfkit.analyzers.launches import Launches
 from perfkit.analyzers.rows import present
@@ -53,14 +52,9 @@ class Pieces:
 
     def of(self, *causes: Cause) -> Pieces:
         """Those of these causes."""
-        rows = [self._by_cause[CODE[cause]] for cause in causes]
-        return self.take(rows[0] if len(rows) == 1 else np.sort(np.concatenate(rows)))
-
-    @cached_property
-    def _by_cause(self) -> list[Int64s]:
-        """Positions of the pieces of each code."""
-        order = np.argsort(self.cause, kind="stable")
-        return np.split(order, np.searchsorted(self.cause[order], np.arange(1, len(CAUSES))))
+        wanted = np.zeros(len(CAUSES), dtype=np.bool_)
+        wanted[[CODE[cause] for cause in causes]] = True
+        return self.take(np.flatnonzero(wanted[self.cause]))
 
     def take(self, rows: Int64s | Bools) -> Pieces:
         """Some of the pieces."""
@@ -110,7 +104,7 @@ def idle_pieces(
     idle, op = _idle(work, windows)
     call = calls.call[op[op >= 0]]
     threads = present(trace.lane[call[call >= 0]])
-    lines = {thread: timeline(host, thread) for thread in threads}
+    lines = {thread: host.timeline(thread) for thread in threads}
     groups = chains(host, threads)
     waits = [blockers(host, work, chain) for chain in groups]
     gaps = _gaps(trace, calls, idle, op, by_launch())

@@ -44,10 +44,14 @@ class Intervals:
         return _non_empty(np.maximum(self.start, start), np.minimum(self.end, end))
 
 
+def ends(trace: Trace, rows: Int64s | Bools) -> Int64s:
+    """End of these events; `Trace.end` adds up those of all."""
+    return np.asarray(trace.ts[rows] + trace.dur[rows])
+
+
 def spans(trace: Trace, rows: Int64s | Bools) -> tuple[Int64s, Int64s]:
-    """Start and end of these events; `Trace.end` is that of all."""
-    start = trace.ts[rows]
-    return start, start + trace.dur[rows]
+    """Start and end of these events."""
+    return trace.ts[rows], ends(trace, rows)
 
 
 def distinct(times: Int64s) -> Int64s:

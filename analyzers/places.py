@@ -13,7 +13,7 @@ from perfkit.analyzers.facts import Facts
 from perfkit.analyzers.idle import Pieces
 from perfkit.analyzers.intervals import Intervals, distinct, spans, union_and_first
 from perfkit.analyzers.nesting import Nestings, modules, ranges
-from perfkit.analyzers.rows import present
+from perfkit.analyzers.rows import numbered, present
 from perfkit.model.cause import CAUSES, CODE, Cause
 from perfkit.model.diagnosis import HostCall, Place
 from perfkit.model.trace import Int8s, Int64s, Kind, Trace
@@ -128,9 +128,10 @@ def _usual_us(lengths: NDArray[np.float64]) -> float:
 
 def _sites(names: Int64s, lines: Int64s) -> tuple[list[tuple[int, int]], Int64s]:
     """The pairs of name and line that occur, and the position of each piece's pair in them."""
-    size = int(lines.max(initial=0)) + 1
-    keys, site = np.unique(names.astype(np.int64) * size + lines, return_inverse=True)
-    return [divmod(key, size) for key in keys.tolist()], site
+    (names, name), (lines, line) = numbered(names), numbered(lines)
+    pairs, site = numbered(name * len(lines) + line)
+    found = (divmod(pair, len(lines)) for pair in pairs.tolist())
+    return [(int(names[i]), int(lines[j])) for i, j in found], site
 
 
 def _lines_of(facts: Facts, pieces: Pieces, threads: Int64s, times: Int64s) -> Int64s:

@@ -12,6 +12,14 @@ def present(ids: Int8s | Int32s | Int64s) -> list[int]:
     return np.flatnonzero(np.bincount(ids)).tolist() if len(ids) else []
 
 
+def numbered(ids: Int32s | Int64s) -> tuple[Int64s, Int64s]:
+    """Small numbers of at least 0 that occur, in rising order, and where in these each stands."""
+    found = np.flatnonzero(np.bincount(ids))
+    place = np.zeros(int(ids.max(initial=0)) + 1, dtype=np.int64)
+    place[found] = np.arange(len(found))
+    return found, place[ids]
+
+
 def mask(rows: Int64s, size: int) -> Bools:
     """Whether each of `size` rows is one of `rows`, of which -1 is none; shape (size,)."""
     found = np.zeros(size + 1, dtype=np.bool_)

@@ -10,6 +10,7 @@ import numpy as np
 from perfkit.analyzers.gpu import GpuWork
 from perfkit.analyzers.graph.model import Edge, Edges
 from perfkit.analyzers.graph.points import Points
+from perfkit.analyzers.intervals import ends
 from perfkit.analyzers.launches import Launches
 from perfkit.analyzers.names import matching
 from perfkit.analyzers.rows import present
@@ -72,7 +73,7 @@ def _latency(trace: Trace, work: GpuWork, calls: Launches, queue: Queue) -> Int6
     """
     known = calls.call >= 0
     took = work.start - np.where(known, trace.ts[calls.call], work.start)
-    known &= work.end > trace.end[calls.call]  # a call that held the host did more than launch
+    known &= work.end > ends(trace, calls.call)  # a call that held the host did more than launch
     idle = known & (_device_end_before(work, queue) < np.where(known, trace.ts[calls.call], 0))
     lag = np.full(len(work), _USUAL_LATENCY_NS, dtype=np.int64)
     for kind in (Kind.KERNEL, Kind.MEMCPY, Kind.MEMSET):

@@ -12,7 +12,7 @@ from perfkit.analyzers.graph.model import Edge, Edges
 from perfkit.analyzers.graph.points import Points
 from perfkit.analyzers.graph.streams import Queue, edges, last_before
 from perfkit.analyzers.host import Host
-from perfkit.analyzers.intervals import distinct, spans
+from perfkit.analyzers.intervals import distinct, ends, spans
 from perfkit.analyzers.launches import Launches
 from perfkit.analyzers.names import matching
 from perfkit.analyzers.rows import mask, present
@@ -187,7 +187,7 @@ def _as_far_back(
         return np.full(len(rows), -1, dtype=np.int64)
     source = np.append(work_of, -1)[np.maximum(nth - usual, -1)]
     over = np.where(source >= 0, work.end[source], -1)
-    return np.where((over >= 0) & (over <= trace.end[rows]), source, -1)
+    return np.where((over >= 0) & (over <= ends(trace, rows)), source, -1)
 
 
 def _awaited(trace: Trace, rows: Int64s, queue: Queue, over: Int64s, start: Int64s) -> Bools:
@@ -219,7 +219,7 @@ def copy_waits(trace: Trace, work: GpuWork, calls: Launches, host: Host, points:
     blocking[host.rows[np.isin(host.cause, codes)]] = True
     mine = np.flatnonzero((calls.call >= 0) & blocking[calls.call] & work.is_copy)
     call = calls.call[mine]
-    late = trace.end[call] - work.end[mine]
+    late = ends(trace, call) - work.end[mine]
     mine, call, late = (a[(late >= 0) & (late <= _LATE_NS)] for a in (mine, call, late))
     waiting = edges(points.operation[mine], points.end[call], _RETURN_NS, Edge.COPY)
     return Waits(waiting, call, np.full(len(call), CALL_NS, dtype=np.int64))

@@ -9,7 +9,6 @@ import numpy as np
 
 from perfkit.analyzers.facts import Facts
 from perfkit.analyzers.graph.model import NEVER, Edge, Graph
-from perfkit.analyzers.host import timeline
 from perfkit.analyzers.intervals import union
 from perfkit.model.cause import CAUSES, CODE, Cause
 from perfkit.model.trace import Bools, Int8s, Int64s
@@ -111,7 +110,7 @@ def time_by_cause(facts: Facts, graph: Graph) -> Int64s:
     on_host = np.flatnonzero(~graph.is_operation & ours & (graph.prev >= 0))
     for thread in np.unique(graph.lane[on_host]).tolist():
         mine = on_host[graph.lane[on_host] == thread]
-        line = timeline(facts.host, thread)
+        line = facts.host.timeline(thread)
         begin, end = graph.time[graph.prev[mine]], graph.time[mine]
         edges = np.append(line.start, max(int(end[-1]), *line.start[-1:].tolist(), 0))
         python = end - begin

@@ -46,13 +46,13 @@ def path_of(graph: Graph, time: Int64s, waited: Int64s) -> Path:
 
 
 def _points(graph: Graph, time: Int64s) -> Int64s:
-    """From the last point on the path to the first."""
-    before = bindings(replace(graph, time=time))[0].tolist()
-    at, path = int(np.argmax(time + graph.dur)), []
-    while at >= 0:
-        path.append(at)
-        at = before[at]
-    return np.array(path, dtype=np.int64)
+    """From the last point on the path to the first; found by steps that double in length."""
+    path = np.array([np.argmax(time + graph.dur)])
+    before = np.append(bindings(replace(graph, time=time))[0], -1)  # before none is none
+    while len(further := before[path]) and (further[0] >= 0):
+        path = np.concatenate((path, further[further >= 0]))
+        before = before[before]
+    return path
 
 
 def between_runs(path: Path, steps: Int64s) -> float:

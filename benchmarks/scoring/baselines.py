@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from perfkit.analyzers.facts import Facts
-from perfkit.analyzers.host import timeline
 from perfkit.analyzers.idle import step_of
 from perfkit.analyzers.intervals import split
 from perfkit.analyzers.kernel_names import kind_of
@@ -45,7 +44,7 @@ def occupant_us(facts: Facts) -> dict[str, float]:
     cause = np.full(len(start), CODE[Cause.UNKNOWN], dtype=np.int8)
     for lane in np.unique(thread[thread >= 0]).tolist():
         mine = thread == lane
-        cause[mine] = timeline(facts.host, lane).at((start + end)[mine] // 2)
+        cause[mine] = facts.host.timeline(lane).at((start + end)[mine] // 2)
     low, high, parent = split(start, end, facts.windows.edges)
     counted = facts.in_counted(low)
     np.add.at(idle, cause[parent][counted], (high - low)[counted])

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 _NO_ARGS = Args()
 _WEEK_NS = 7 * 86_400 * 10**9  # longer durations are counter wraps of the driver
 _COLLECTIVE_INTS = ("in_elements", "out_elements", "group_size")
+SPARSE = ("external_id", *(column for columns in ARGUMENTS.values() for column in columns))
 _ALLOCATION_INTS = {"size": "size", "allocated": "allocated", "reserved": "reserved",
                     "device": "memory_device", "device_type": "memory_kind"}  # fmt: skip
 
@@ -55,6 +56,7 @@ class Interner(dict[object, int]):
 class BlockColumns:
     """A block's events and what else it tells; ids are of the block's own tables.
 
+    Of `events`, columns of arguments that none of them has are left out: the joined one has -1.
     `tail` is as in Block; `text` is kept when no event could be read from it.
     """
 
@@ -104,7 +106,7 @@ def columns_of(block: Block, regular: Regular | None = None) -> BlockColumns:
         rows=regular.rows if regular else len(block.events),
         names=made.names,
         lanes=made.lanes,
-        events=made.events if kept.all() else {k: c[kept] for k, c in made.events.items()},
+        events=_told(made.events if kept.all() else {k: c[kept] for k, c in made.events.items()}),
         flows=made.flows,
         collectives=made.collectives,
         operands=made.operands,
@@ -117,6 +119,11 @@ def columns_of(block: Block, regular: Regular | None = None) -> BlockColumns:
         ),
         tail=block.tail,
     )
+
+
+def _told(events: Columns) -> Columns:
+    """Without the arguments that no event has: most of them are rare."""
+    return {k: c for k, c in events.items() if k not in SPARSE or (c != -1).any()}
 
 
 @dataclass

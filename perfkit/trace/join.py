@@ -20,7 +20,7 @@ from perfkit.model.trace import (
     Trace,
     TraceInfo,
 )
-from perfkit.trace.columns import BlockColumns, Interner
+from perfkit.trace.columns import SPARSE, BlockColumns, Interner
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,8 +54,13 @@ def join(blocks: Sequence[BlockColumns], info: TraceInfo) -> Trace:
         collectives=Collectives(**collectives),
         operands=Operands(texts=tuple(cast("Iterable[str]", texts)), **operands),
         allocations=Allocations(**allocations),
-        **joiner.columns(events, order),
+        **{key: _none(len(order)) for key in SPARSE} | joiner.columns(events, order),
     )
+
+
+def _none(count: int) -> Int64s:
+    """A column of an argument that no event has, which takes no memory."""
+    return np.broadcast_to(np.int64(-1), (count,))
 
 
 @dataclass
@@ -69,13 +74,14 @@ class _Joiner:
 
     def columns(self, parts: list[Columns], order: Int64s | None = None) -> dict[str, Any]:
         """All columns, each joined in a thread: numpy releases the interpreter lock."""
-        keys = list(parts[0])
+        keys = dict.fromkeys(key for part in parts for key in part)
         with ThreadPoolExecutor(_THREADS) as pool:
             columns = pool.map(lambda key: self._column(parts, key, order), keys)
             return dict(zip(keys, columns, strict=True))
 
     def _column(self, parts: list[Columns], key: str, order: Int64s | None) -> NDArray[Any]:
-        column = np.concatenate(self._global(key, [part[key] for part in parts]))
+        found = [part[key] if key in part else _none(len(part["row"])) for part in parts]
+        column = np.concatenate(self._global(key, found))
         return column if order is None else column[order]
 
     def _global(self, key: str, columns: list[NDArray[Any]]) -> list[NDArray[Any]]:
