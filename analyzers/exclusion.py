@@ -69,7 +69,7 @@ def _behind(windows: Windows, pieces: Pieces, trace: Trace) -> dict[int, str]:
         return {}
     charged = pieces.take(pieces.blocker >= 0)
     step, time = step_of(charged.start, windows), charged.end - charged.start
-    earlier = trace.end[charged.blocker] <= windows.start[0]
+    earlier = ends(trace, charged.blocker) <= windows.start[0]
     lost = int(time[earlier & (step == 0)].sum())
     usual = float(np.median(np.bincount(step, time, len(windows))[1:]))
     much = max(_MOST_STARTUP * (windows.end[0] - windows.start[0]), 2 * usual)

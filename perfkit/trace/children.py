@@ -35,7 +35,8 @@ def started_early(path: str) -> Iterator[None]:
         yield
     finally:
         while _early:
-            end(_early.pop())
+            with _early.pop() as child:
+                child.kill()
 
 
 def children() -> list[subprocess.Popen[bytes]]:
@@ -43,12 +44,6 @@ def children() -> list[subprocess.Popen[bytes]]:
     taken = _early[:] or _new()
     _early.clear()
     return taken
-
-
-def end(child: subprocess.Popen[bytes]) -> None:
-    """End a child, whatever it is doing."""
-    child.kill()
-    child.wait()
 
 
 def _new() -> list[subprocess.Popen[bytes]]:

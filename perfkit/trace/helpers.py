@@ -14,7 +14,7 @@ from itertools import islice
 from subprocess import Popen
 from typing import IO
 
-from perfkit.trace.children import children, end
+from perfkit.trace.children import children
 from perfkit.trace.columns import BlockColumns
 from perfkit.trace.garbage import collector_off
 from perfkit.trace.regular import forget, read_columns
@@ -96,7 +96,8 @@ class _Helper:
 
     def stop(self) -> None:
         """End the child, whatever it is doing."""
-        end(self._process)
+        self._process.kill()
+        self._process.wait()
         self._waiting.put(None)
         for thread in self._threads:
             thread.join()

@@ -88,6 +88,33 @@ def test_helpers_give_the_same(
     assert 0 < len(here) < blocks_of(path)
 
 
+def test_children_that_started_early_do_the_work(
+    alone: Trace,
+    started: Started,
+    here: list[bytes | Stretch],
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+) -> None:
+    monkeypatch.setattr(children, "_LARGE_BYTES", 1000)
+    with children.started_early(path):
+        assert len(started) == 3
+        assert_same(open_trace(path), alone)
+    assert len(started) == 3
+    assert 0 < len(here) < blocks_of(path)
+
+
+def test_children_that_nothing_was_read_with_end(
+    started: Started, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr(children, "_LARGE_BYTES", 1000)
+    with children.started_early(path):
+        pass
+    assert [process.poll() is not None for process in started] == [True] * 3
+    for small in (path + ".gone", "s3://bucket/trace.json", "a\0b"):
+        with children.started_early(small):
+            assert len(started) == 3
+
+
 def test_a_few_blocks_need_no_helper(
     alone: Trace, started: Started, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
