@@ -1,30 +1,31 @@
-"""What perfkit costs a training run: two processes take turns, one with perfkit and one without.
+"""What perfkit costs a training run: one process trains with perfkit and without, in turns.
 
     python benchmarks/overhead.py [--check] [--sizes small medium] [--out docs/overhead.md]
     python benchmarks/overhead.py --calls
 
-Both processes train the same model on the same core, and are forked from one, so that all lies at
-the same addresses. A turn is 3 to 20 steps, some 60 ms, so that what changes the machine's speed
-changes it for both turns of a pair; who goes first alternates, and who is forked first. The first
-steps of a turn find cold caches and are left out. After ten pairs new processes take their place.
+The same model, optimizer and loader on the same core, so that all lies at the same addresses. A
+turn is 3 to 60 steps, some 60 ms, so that what changes the machine's speed changes it for both
+turns of a pair; who goes first alternates. perfkit is started before each of its turns and stopped
+after it. The first steps of a turn find cold caches and are left out. After four pairs new models
+take their place, as where one lies matters, too.
 
 `always-on` compares steps between perfkit's profiled windows, at the pace that a run keeps to after
-a loader's first 200 batches, to the plain loop. `profiled` compares steps inside a perfkit window
-to steps inside a torch.profiler window; both lie within the first 200 batches, as a run's first
-window does, whose making is timed in full. Windows that slow steps would open are off.
+a loader's first 200 batches, to the plain loop; before a turn of either, so many batches are taken
+and not trained on. `profiled` compares steps inside a perfkit window to steps inside a
+torch.profiler window; both lie within the first 200 batches, as a run's first window does, whose
+making is timed in full. Windows that slow steps would open are off.
 
-A row's ratio is the median over pairs of the ratio of their median step times; what is added is the
-median over pairs of the difference. Intervals are of 95 % of resamplings of the processes. --check
-compares the plain loop to itself, and to one with 1 % of a step added, which says what can be told
-apart. Rows are added to those in --rows, in place of older ones of the kind, and --out is written
-from all, so that sizes can be measured apart. --calls counts what perfkit's own code calls in a
-step, which nothing disturbs.
+A row's ratio is the median over pairs of the ratio of their median step times, so it leaves out
+what perfkit does once a second; what is added is the median over pairs of the difference. Intervals
+are of 95 % of resamplings of the models. --check compares the plain loop to itself, and to one with
+1 % of a step added, which says what can be told apart. Rows are added to those in --rows, in place
+of older ones of the kind, and --out is written from all, so that sizes can be measured apart.
+--calls counts what perfkit's own code calls in a step, which nothing disturbs.
 """
 
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import os
 import platform
 import statistics
@@ -35,7 +36,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import date
 from itertools import islice, pairwise, takewhile
-from multiprocessing.connection import Connection
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
@@ -57,13 +57,12 @@ host, by these with `--rows FILE`, and `--out` in the end:
 
 {commands}
 
-Do not edit. Two processes train the same model on the same core and take turns of a few steps, one
-with perfkit and one without. A ratio is the median over pairs of neighbouring turns, with the
-interval of 95 % of resamplings of the processes; `step, ms` and the ratio's base are of the process
-without perfkit. The aims are {aims}.
+Do not edit. One process trains the same model, by turns of a few steps with perfkit and without. A
+ratio is the median over pairs of neighbouring turns, with the interval of 95 % of resamplings of
+the models, of which new ones are made after four pairs; `step, ms` and the ratio's base are of the
+turns without perfkit. What perfkit does once a second is not in it. The aims are {aims}.
 `kept`: the whole interval is within the aim; `missed`: none of it is; `not told`: the aim lies
-inside, or all of it lies below 1, where only the machine can have made a difference. Resampling
-sees of a noisy hour what differs between processes: with few pairs the intervals are too narrow.
+inside, or all of it lies below 1, where only the machine can have made a difference.
 `python benchmarks/overhead.py --help` says more.
 
 `plain / plain` and `1 % more / plain` check the method: the first has to be 1, the second 1.01.
@@ -73,13 +72,13 @@ full there, which a loader with workers leaves to these.
 TITLES = ["model", "compared", "step, ms", "ratio", "added, us a step", "pairs", "aim"]
 RESAMPLINGS = 2000
 FEWEST_ROUNDS = 6
-SKIPPED = 300
-"""Steps before an always-on turn: a loader's first 200 batches are timed in full."""
-WINDOW = 180
-"""Steps of a profiled window, which end before the 200th batch."""
-WARMUP = 5
-MOST_PAIRS = 6
-"""Of turns of two processes, before two new ones take their place."""
+MOST_STEPS = 60
+"""Of a turn."""
+SKIPPED = 210
+"""Batches before an always-on turn: a loader's first 200 are timed in full."""
+ORDER = (True, False, False, True)
+"""Whether perfkit goes first, in the pairs of a model."""
+WARMUP = 20
 
 
 class Size(NamedTuple):
@@ -131,6 +130,8 @@ class Training:
         self._optimizer = torch.optim.AdamW(self._net.parameters(), 1e-4)
         data = torch.utils.data.TensorDataset(size.samples(size.batch * 64))
         self._loader = torch.utils.data.DataLoader(data, batch_size=size.batch)
+        self.step_s = statistics.median(timed(self, Loop(self.batches(), nothing), WARMUP))
+        """Of the plain loop, when it was new."""
 
     def batches(self) -> Iterator[Any]:
         """Batches of as many epochs as it takes."""
@@ -164,15 +165,14 @@ def plain(training: Training) -> Iterator[Loop]:
 @contextmanager
 def slower(training: Training) -> Iterator[Loop]:
     """The loop with a hundredth of its step time added."""
-    batches = training.batches()
-    added_s = statistics.median(timed(training, Loop(batches, nothing), 30)) / 100
+    added_s = training.step_s / 100
 
     def spin() -> None:
         end = time.perf_counter() + added_s
         while time.perf_counter() < end:
             pass
 
-    yield Loop(batches, spin)
+    yield Loop(training.batches(), spin)
 
 
 @contextmanager
@@ -182,16 +182,13 @@ def always_on(training: Training) -> Iterator[Loop]:
         tempfile.TemporaryDirectory() as folder,
         perfkit.profile(folder, repeat=0, watch=False) as p,
     ):
-        batches = iter(p.steps(training.batches()))
-        for _ in range(SKIPPED):
-            next(batches)
-        yield Loop(batches, nothing)
+        yield Loop(iter(p.steps(training.batches())), nothing)
 
 
 @contextmanager
 def torch_window(training: Training) -> Iterator[Loop]:
     """Steps inside a torch.profiler window."""
-    plan = schedule(wait=0, warmup=2, active=WINDOW + 10)
+    plan = schedule(wait=0, warmup=2, active=MOST_STEPS + 20)
     with profile(activities=[ProfilerActivity.CPU], schedule=plan) as p:
         yield Loop(training.batches(), p.step)
 
@@ -201,7 +198,7 @@ def perfkit_window(training: Training) -> Iterator[Loop]:
     """Steps inside a perfkit window."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        perfkit.profile(folder, wait=0, warmup=2, active=WINDOW + 10, watch=False) as p,
+        perfkit.profile(folder, wait=0, warmup=2, active=MOST_STEPS + 20, watch=False) as p,
     ):
         yield Loop(iter(p.steps(training.batches())), nothing)
 
@@ -215,12 +212,14 @@ class Comparison(NamedTuple):
     name: str
     ours: Mode
     theirs: Mode
+    skipped: int = 0
+    """Batches that are taken before a turn."""
 
 
 COMPARED = {
     compared.name: compared
     for compared in (
-        Comparison("always-on / plain", always_on, plain),
+        Comparison("always-on / plain", always_on, plain, SKIPPED),
         Comparison("profiled / torch.profiler", perfkit_window, torch_window),
         Comparison("plain / plain", plain, plain),
         Comparison("1 % more / plain", slower, plain),
@@ -241,41 +240,6 @@ def timed(training: Training, loop: Loop, count: int) -> list[float]:
     return [b - a for a, b in pairwise(marks)]
 
 
-def serve(pipe: Connection, training: Training, mode: Mode) -> None:
-    """A process's life: warm up, then take turns of so many steps as the pipe asks for; 0 ends."""
-    timed(training, Loop(training.batches(), nothing), WARMUP)
-    with mode(training) as loop:
-        while count := pipe.recv():
-            pipe.send(timed(training, loop, count))
-
-
-class Racer:
-    """A process that trains when asked to; leaving the context ends it.
-
-    Forked, so that two of them have all at the same addresses: else one is up to 2 % faster.
-    """
-
-    def __init__(self, training: Training, mode: Mode) -> None:
-        context = multiprocessing.get_context("fork")
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=serve, args=(theirs, training, mode))
-        self._process.start()
-        theirs.close()
-
-    def turn(self, steps: int) -> list[float]:
-        """Take so many steps: the seconds of each."""
-        self._pipe.send(steps)
-        took: list[float] = self._pipe.recv()
-        return took
-
-    def __enter__(self) -> Racer:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._pipe.send(0)
-        self._process.join()
-
-
 class Plan(NamedTuple):
     """How a turn is cut: steps that count, after some that do not."""
 
@@ -284,14 +248,9 @@ class Plan(NamedTuple):
 
     @classmethod
     def of(cls, step_s: float) -> Plan:
-        """About 60 ms, 3 to 20 steps."""
-        counted = min(max(round(0.06 / step_s), 3), 20)
+        """About 60 ms."""
+        counted = min(max(round(0.06 / step_s), 3), MOST_STEPS)
         return cls(counted, max(counted // 5, 1))
-
-    @property
-    def steps(self) -> int:
-        """All of a turn's."""
-        return self.counted + self.dropped
 
 
 class Pair(NamedTuple):
@@ -351,37 +310,32 @@ class Row(msgspec.Struct):
                 self.added_us.text(0), str(self.pairs), self.said]  # fmt: skip
 
 
-def race(training: Training, compared: Comparison, plan: Plan, ours_first: bool) -> list[Pair]:
-    """The pairs of two new processes: as many as a window has room for, but at most six.
-
-    The process that is made first is by up to a hundredth the slower or the faster one.
-    """
-    modes = (compared.ours, compared.theirs)
-    first, second = modes if ours_first else reversed(modes)
-    with Racer(training, first) as one, Racer(training, second) as other:
-        ours, theirs = (one, other) if ours_first else (other, one)
-        for racer in (one, other):
-            racer.turn(plan.steps)
-        count = min(WINDOW // plan.steps - 1, MOST_PAIRS)
-        return [pair(ours, theirs, plan, number % 2 == 0) for number in range(count)]
+def turn(training: Training, mode: Mode, plan: Plan, skipped: int) -> float:
+    """A turn's median step time, in seconds."""
+    with mode(training) as loop:
+        for _ in range(skipped):
+            next(loop.batches)
+        timed(training, loop, plan.dropped)
+        return statistics.median(timed(training, loop, plan.counted))
 
 
-def pair(ours: Racer, theirs: Racer, plan: Plan, ours_first: bool) -> Pair:
+def pair(training: Training, compared: Comparison, plan: Plan, ours_first: bool) -> Pair:
     """A turn of each."""
-    order = (ours, theirs) if ours_first else (theirs, ours)
-    took = {racer: statistics.median(racer.turn(plan.steps)[plan.dropped :]) for racer in order}
-    return Pair(took[ours], took[theirs])
+    order = (compared.ours, compared.theirs)
+    took = [
+        turn(training, mode, plan, compared.skipped) for mode in order[:: 1 if ours_first else -1]
+    ]
+    return Pair(*took[:: 1 if ours_first else -1])
 
 
 def measured(size: str, compared: Comparison, seconds: float) -> Row:
-    """A row, of as many rounds as the time allows, in twos: each way to begin as often."""
-    training = Training(SIZES[size])
-    with Racer(training, plain) as racer:
-        plan = Plan.of(statistics.median(racer.turn(10)[2:]))
+    """A row, of as many models as the time allows."""
+    plan = Plan.of(Training(SIZES[size]).step_s)
     check = "" if compared.name in AIMS else " --check"
     rounds, end = list[list[Pair]](), time.monotonic() + seconds
     while len(rounds) < FEWEST_ROUNDS or time.monotonic() < end:
-        rounds += [race(training, compared, plan, ours_first) for ours_first in (True, False)]
+        training = Training(SIZES[size])
+        rounds.append([pair(training, compared, plan, ours_first) for ours_first in ORDER])
     return Row(
         size=size,
         compared=compared.name,
