@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ class Checkpoints:
     """Records every outermost call of `torch.save` and its like that returns.
 
     A name bound before `start` by `from torch import save` is not seen. Libraries that are
-    imported later are hooked at the next step.
+    imported later are hooked at the end of a step: at once, as it takes so long to import one.
     """
 
     name = "checkpoints"
@@ -62,7 +63,7 @@ class Checkpoints:
         """How many were imported when functions were last looked for."""
         self._records: RecordFile | None = None
         self._rank = 0
-        self._step: int | None = None
+        self._running_step: Callable[[], int | None] = lambda: None
         self._active = False
         self._owner = os.getpid()
         self._thread = threading.get_ident()
@@ -82,14 +83,15 @@ class Checkpoints:
         """Hook the functions whose modules are imported by now."""
         self._owner, self._thread = os.getpid(), threading.get_ident()
         self._records, self._rank = run.records("checkpoints"), run.rank
+        self._running_step = run.running_step
         self._active = True
         self._hook()
 
-    def step(self, step: int) -> None:
-        """Hook what was imported since; a checkpoint after this belongs to the next step."""
-        self._step = step + 1
+    def step(self, step: int) -> float:
+        """Hook what was imported since."""
         if len(sys.modules) != self._seen_modules:
             self._hook()
+        return inf
 
     def tick(self) -> None:
         """Hook modules that took another's place, or that a thread was still importing."""
@@ -169,7 +171,7 @@ class Checkpoints:
         target = call.target(args, kwargs)
         return _Written(
             call=call.name,
-            step=self._step,
+            step=self._running_step(),
             path=path_of(target),
             at=target.tell() if isinstance(target, io.IOBase) and target.seekable() else None,
             file=target if isinstance(target, io.IOBase) else None,

@@ -40,6 +40,9 @@ class _Look(NamedTuple):
     """What makes them in this process, and is timed."""
 
 
+_NOBODY: tuple[Callable[[], Any], Loader | None] = (lambda: None, None)
+
+
 class DataLoaders:
     """Records every loader once, every wait for a batch, and every batch where it is made.
 
@@ -55,7 +58,7 @@ class DataLoaders:
         """Whether this process records; a forked child does not."""
         self._patches = Patches()
         self._loaders = Loaders(self._new_loader)
-        self._last: tuple[Callable[[], Any], Loader | None] = (lambda: None, None)
+        self._last = _NOBODY
         """The iterator that was asked last, held weakly, and its loader."""
         self._run: Run | None = None
         self._records: RecordFile | None = None
@@ -96,7 +99,7 @@ class DataLoaders:
         """Put torch's methods back, and tell the workers that still run."""
         if os.getpid() != self._owner:
             return
-        self.active = False
+        self.silence()
         if self in _running:
             _running.remove(self)
         if self._live is not None:
@@ -106,6 +109,10 @@ class DataLoaders:
             self._io.close()
         if self._records is not None:
             self._records.close()
+
+    def silence(self) -> None:
+        """Record nothing from here on."""
+        self.active, self._last = False, _NOBODY
 
     def _around_init(self, init: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
         @functools.wraps(init)
@@ -124,12 +131,15 @@ class DataLoaders:
             last, loader = self._last
             if last() is not iterator:
                 loader = self._loader_of(iterator)
-            if loader is None or not self.active:
+            if loader is None:
                 return next_(iterator)
-            look = self._look(iterator, loader) if loader.fresh or loader.pace.is_due() else None
-            outermost = begin_wait()
-            part: Part | None = None
             began_ns = perf_counter_ns()
+            rests = began_ns < loader.rests_until_ns
+            look = None if rests or not loader.is_due() else self._look(iterator, loader)
+            outermost = begin_wait()
+            if outermost or not rests:  # a step may have ended meanwhile
+                began_ns = perf_counter_ns()
+            part: Part | None = None
             try:
                 batch = next_(iterator)
                 part = "batch"
@@ -227,8 +237,9 @@ class DataLoaders:
         if loader.held:
             self.record(loader.take_held())
         self.record(wait)
-        loader.asked += wait.part == "batch"
+        loader.told += wait.part == "batch"
         loader.fresh = wait.part != "batch"
+        loader.rests_until_ns = 0 if loader.fresh else loader.pace.next_ns
 
     def record(self, record: LoaderInfo | BatchWait | BatchMade) -> None:
         """Write one record."""
@@ -256,7 +267,7 @@ _running: list[DataLoaders] = []
 
 def _in_forked_child() -> None:
     for collector in _running:
-        collector.active = False
+        collector.silence()
 
 
 os.register_at_fork(after_in_child=_in_forked_child)

@@ -23,9 +23,12 @@ class Loader:
     """
 
     number: int
-    asked: int = 0
+    told: int = 0
+    """Batches that records tell of."""
     fresh: bool = True
     """Whether the next batch is the first of its pass."""
+    rests_until_ns: int = 0
+    """No wait is told of in full before this, on the clock of `time.perf_counter_ns`."""
     pace: Pace = field(default_factory=Pace)
     maker: Maker | None = None
     """What times its batches, where this process makes them."""
@@ -33,21 +36,30 @@ class Loader:
     held_ns: int = 0
     held_start_ns: int = 0
 
+    @property
+    def asked(self) -> int:
+        """Batches so far."""
+        return self.told + self.held
+
+    def is_due(self) -> bool:
+        """Whether the next wait is to be told of in full."""
+        return self.fresh or self.pace.is_due()
+
     def hold(self, took_ns: int) -> None:
         """A wait that took so long has just ended, and is not worth a record of its own."""
         if not self.held:
             self.held_start_ns = time.time_ns() - took_ns
         self.held += 1
         self.held_ns += took_ns
-        self.asked += 1
 
     def take_held(self) -> BatchWait:
         """The waits held back, as one record."""
-        held, took_ns = self.held, self.held_ns
+        held, took_ns, first = self.held, self.held_ns, self.told
         self.held = self.held_ns = 0
+        self.told += held
         return BatchWait(
             loader=self.number,
-            batch=self.asked - held,
+            batch=first,
             batches=held,
             start_ns=self.held_start_ns,
             wait_us=took_ns / 1e3,

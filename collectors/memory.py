@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -69,11 +70,14 @@ class Memory:
         self._on_phase_end = run.on_phase_end
         self._record_history()
 
-    def step(self, step: int) -> None:
+    def step(self, step: int) -> float:
         """Record the allocator's numbers, and choose whether the next step's are."""
         now = time.monotonic()
-        if step >= _EVERY_STEP_UNTIL and not self._is_reading and now < self._due:
-            return
+        if step < _EVERY_STEP_UNTIL or self._is_reading or now >= self._due:
+            self._look(step, now)
+        return step + 1 if step + 1 < _EVERY_STEP_UNTIL or self._is_reading else inf
+
+    def _look(self, step: int, now: float) -> None:
         cuda = _live_cuda()
         if cuda is None or self._records is None:
             self._due = now + _PERIOD_S

@@ -181,21 +181,22 @@ class Steps(Generic[T]):
 
     def __iter__(self) -> Iterator[T]:
         session = self._session
-        phases, end_step = session.phases, session.step
+        begin_wait, end_wait = session.phases.begin_wait, session.phases.end_wait
+        end_step, now_ns = session.step, 0
         attempt("Beginning a step", session.begin, "steps()")
         batches: Any = None
         while True:
-            batch, outermost = _END, phases.begin_wait()
+            batch, outermost = _END, begin_wait(now_ns)
             try:
                 batches = iter(self._loader) if batches is None else batches
                 batch = next(batches, _END)
             finally:
                 if outermost:
-                    phases.end_wait(batch is not _END)
+                    end_wait(batch is not _END)
             if batch is _END:
                 return
             yield batch
-            end_step("steps()")
+            now_ns = end_step("steps()")
 
 
 _END: Any = object()

@@ -19,6 +19,10 @@ def _ended(completed: bool) -> None:
     """Nobody listens."""
 
 
+def _unknown() -> None:
+    """No step is known."""
+
+
 @dataclass(frozen=True)
 class Run:
     """What collectors share: this rank's folder and identity.
@@ -29,7 +33,8 @@ class Run:
     as the step's data wait (once, where waits nest) and is marked in every profiler.
     What stands in `on_phase_end` is called on the training thread as it leaves a phase, with its
     name: "data", "forward", "backward" or "optimizer". While nothing stands there and no profiler
-    runs, phases are not told apart, which makes them free.
+    runs, phases are not told apart, which makes them free. `running_step` gives the number of the
+    step that runs, once another has ended.
     """
 
     folder: Path
@@ -42,6 +47,7 @@ class Run:
     begin_wait: Callable[[], bool] = _inside
     end_wait: Callable[[bool], None] = _ended
     on_phase_end: list[Callable[[str], None]] = field(default_factory=list)
+    running_step: Callable[[], int | None] = _unknown
 
     def records(self, name: str) -> RecordFile:
         """A file for one kind of records; the caller closes it."""
@@ -68,10 +74,13 @@ class Collector(Protocol):
 
 @runtime_checkable
 class EachStep(Protocol):
-    """A collector that is told of every step."""
+    """A collector that is told of steps: those it asks for, and at least one in 10 ms."""
 
-    def step(self, step: int) -> None:
-        """Step number `step` has just ended; on the training thread, so take a microsecond."""
+    def step(self, step: int) -> float:
+        """Step number `step` has just ended; on the training thread, so take a microsecond.
+
+        Returns the number of the step whose end it has to be told of next, `inf` for none.
+        """
         ...
 
 

@@ -15,8 +15,8 @@ from perfkit.collectors.nvtx_ranges import Nvtx
 PREFIX = "perfkit::"
 _nvtx = Nvtx()
 _numbers = itertools.count()
-_open: dict[int, Any] = {}
-"""Ranges of the PyTorch Profiler that are open, by the number in their handle."""
+_open: dict[int, tuple[Callable[..., object], tuple[Any, ...]]] = {}
+"""What ends the ranges of the PyTorch Profiler that are open, by the number in their handle."""
 Handle = tuple[int, Any]
 
 
@@ -37,6 +37,7 @@ def _look_for_torch() -> bool:
 _profiler_runs: Callable[[], bool] = _look_for_torch
 _enter: Callable[[str], Any]
 _exit: Callable[[Any], None]
+_NO_ERROR = (None, None, None)
 _cheap: Any = None
 """torch's kind of ranges for its own operators, while phases are recorded so."""
 
@@ -56,7 +57,7 @@ def open_range(name: str) -> Handle:
     """Begin a range where a profiler would see it; give what it returns to `close_range`."""
     number = next(_numbers)
     if _profiler_runs():
-        _open[number] = _enter(name)
+        _open[number] = _exit, (_enter(name),)
     return number, _nvtx.open(name) if _nvtx.listens else None
 
 
@@ -65,8 +66,9 @@ def open_phase(phase: str) -> Handle:
     if _cheap is None:
         return open_range(PREFIX + phase)
     number = next(_numbers)
-    mark = _open[number] = _cheap(PREFIX + phase)
+    mark = _cheap(PREFIX + phase)
     mark.__enter__()
+    _open[number] = mark.__exit__, _NO_ERROR
     return number, _nvtx.open(PREFIX + phase) if _nvtx.listens else None
 
 
@@ -85,16 +87,10 @@ def close_range(handle: Handle) -> None:
     number, nvtx = handle
     if nvtx is not None:
         _nvtx.close(nvtx)
-    record = _open.pop(number, None)
-    if record is not None:
-        _end(record)
-
-
-def _end(record: Any) -> None:
-    if hasattr(record, "__exit__"):
-        record.__exit__(None, None, None)
-    else:
-        _exit(record)
+    mark = _open.pop(number, None)
+    if mark is not None:
+        end, arguments = mark
+        end(*arguments)
 
 
 def close_all() -> None:
@@ -104,7 +100,8 @@ def close_all() -> None:
     all objects (a tenth of a second a million). Closing such a range later does nothing more.
     """
     while _open:
-        _end(_open.popitem()[1])
+        end, arguments = _open.popitem()[1]
+        end(*arguments)
     kind = sys.modules["torch"].autograd.profiler.record_function
     for mark in [one for one in gc.get_referrers(kind) if type(one) is kind]:
         if getattr(mark, "record", None) is not None:

@@ -108,7 +108,8 @@ class Pace:
     def __init__(self, first: int = 200, per_second: float = 5.0) -> None:
         self._left = first
         self._period_ns = round(1e9 / per_second)
-        self._next_ns = 0
+        self.next_ns = 0
+        """When the next one goes through, on the clock of `time.perf_counter_ns`."""
 
     @classmethod
     def after(cls, seen: int) -> Pace:
@@ -123,9 +124,9 @@ class Pace:
             self._left -= 1
             return True
         now = time.perf_counter_ns()
-        if now < self._next_ns:
+        if now < self.next_ns:
             return False
-        self._next_ns = now + self._period_ns
+        self.next_ns = now + self._period_ns
         return True
 
 

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from threading import get_ident
 from typing import Literal
@@ -18,7 +19,7 @@ from perfkit.collectors.guard import attempt, failed, say_once
 from perfkit.collectors.phases import Phases
 from perfkit.collectors.protocol import Collector, EachSecond, EachStep, Run
 from perfkit.collectors.step_clock import StepClock
-from perfkit.collectors.torch_profiler import TorchProfiler
+from perfkit.collectors.torch_profiler import Reason, TorchProfiler
 from perfkit.collectors.trigger import SignalTrigger
 from perfkit.model.capture import Schedule, Window
 
@@ -35,6 +36,8 @@ _WAITS_NEXT: frozenset[Marker] = frozenset({"dataloader", "steps()"})
 """Where a step ends so, a batch is waited for at once."""
 _TRIGGERED_WINDOWS = 3
 _TICK_NS = 1_000_000_000
+_REST_NS = 10_000_000
+"""After so long collectors are told of a step that none of them has asked for."""
 _MOST_ACCUMULATED = 256
 """Batches with a backward pass after which no optimizer is expected any more."""
 
@@ -71,16 +74,19 @@ class Session:
         self._accumulated = 0
         self._triggers = _TRIGGERED_WINDOWS if options.watch else 0
         self._collectors: list[Collector] = []
-        self._each_step: list[tuple[Collector, Callable[[int], None]]] = []
+        self._each_step: list[tuple[Collector, Callable[[int], float]]] = []
         self._each_second: list[tuple[Collector, Callable[[], None]]] = []
         self._tick_due_ns = 0
+        self._due_step: float = 0
+        """The step whose end a collector has asked to be told of."""
+        self._due_ns = 0
         self.windows = 0
         """Profiled windows that were written."""
         self.active = False
         self.inside = False
         """Whether a decorated step runs: one inside of it is a part of it."""
         self.phases = Phases()
-        self._clock = StepClock(self.phases.take_data_ns)
+        self._clock = StepClock(self.phases)
         self._profiler = TorchProfiler(options.schedule, self._window_ended)
 
     def start(self) -> None:
@@ -96,13 +102,13 @@ class Session:
             return
         self.active = True
         rank = self._folder.facts.rank
-        self._collectors = [self._clock, *watchers(), SignalTrigger(self._profiler.request)]
+        self._collectors = [self._clock, *watchers(), SignalTrigger(self._request)]
         if ranks is None or rank in ranks:
             self._collectors.append(self._profiler)
         self.phases.on_optimizer, self.phases.on_wait = self._optimizer_stepped, self._batch_wanted
         attempt("Hooking into torch", self.phases.install)
         self._keep(self._each("start", self._run()))
-        self._clock.profiled = self._profiler.recording
+        self._clock.set_profiled(self._profiler.recording, 0)
         self.phases.look()
         self._tell()
         atexit.register(self.stop)
@@ -129,18 +135,22 @@ class Session:
         if self.active and self.phases.is_training_thread():
             self._clock.restart(self._step)
 
-    def step(self, marker: Marker) -> None:
-        """A step has ended, and the next one begins. Raises nothing."""
+    def step(self, marker: Marker) -> int:
+        """A step has ended, and the next one begins. Raises nothing.
+
+        Returns when that was, on the clock of `time.perf_counter_ns`; 0 where that is past.
+        """
         if not self.active or get_ident() != self.phases.thread:
-            return
+            return 0
         strength = _STRENGTH[marker]
         try:
             if strength == self._strength:
-                self._end_step()
-            elif strength > self._strength:
+                return self._end_step()
+            if strength > self._strength:
                 self._take(marker)
         except Exception as error:
             failed("Ending a step", error)
+        return 0
 
     def enter_step(self) -> None:
         """A decorated call begins."""
@@ -194,6 +204,7 @@ class Session:
             begin_wait=self.phases.begin_wait,
             end_wait=self.phases.end_wait,
             on_phase_end=self.phases.on_phase_end,
+            running_step=lambda: self._step or None,
         )
 
     def _each(self, method: str, *args: object) -> list[Collector]:
@@ -218,7 +229,8 @@ class Session:
 
     def _keep(self, collectors: list[Collector]) -> None:
         self._collectors = collectors
-        self._each_step = [(c, c.step) for c in collectors if isinstance(c, EachStep)]
+        each_step = [(c, c.step) for c in collectors if isinstance(c, EachStep)]
+        self._each_step = [(self._clock, self._clock.settle), *each_step]
         self._each_second = [(c, c.tick) for c in collectors if isinstance(c, EachSecond)]
 
     def _take(self, marker: Marker) -> None:
@@ -230,21 +242,35 @@ class Session:
         if self._strength > _STRENGTH["optimizer"]:
             self.phases.on_optimizer = None
         self._clock.forget(self._step)
+        self._due_step = self._step
+        self.phases.look()
 
-    def _end_step(self) -> None:
-        step, clock, phases = self._step, self._clock, self.phases
+    def _end_step(self) -> int:
+        step, phases = self._step, self.phases
         self._step = step + 1
         if phases.current is not None:
             phases.enter(None)
-        was_recording = clock.profiled
-        for collector, ended in self._each_step:
-            try:
-                ended(step)
-            except Exception as error:
-                self._drop(collector, error)
-        recording = clock.profiled = self._profiler.recording
+        now = self._clock.end_step()
+        if step < self._due_step and now < self._due_ns and not self._looks:
+            return now
+        if step >= self._due_step or now >= self._due_ns:
+            self._tell_of_step(step)
         if self._looks:
             phases.look()
+        return 0
+
+    def _tell_of_step(self, step: int) -> None:
+        """The collectors hear that it has ended, and say which one they have to hear of next."""
+        clock, self._due_step = self._clock, inf
+        self._due_ns = clock.last_ns + _REST_NS
+        for collector, ended in self._each_step:
+            try:
+                due = ended(step)  # in which a signal may set _due_step
+                self._due_step = min(self._due_step, due)
+            except Exception as error:
+                self._drop(collector, error)
+        was_recording, recording = clock.profiled, self._profiler.recording
+        clock.set_profiled(recording, step + 1)
         if was_recording and not recording:
             clock.restart(step + 1)  # exporting is perfkit's time, not the next step's
         elif clock.slowdown is not None:
@@ -264,7 +290,12 @@ class Session:
         found, self._clock.slowdown = self._clock.slowdown, None
         if found is not None and self._triggers:
             self._triggers -= 1
-            self._profiler.request(found)
+            self._request(found)
+
+    def _request(self, reason: Reason) -> None:
+        """Open a window at the next step."""
+        self._profiler.request(reason)
+        self._due_step = 0
 
     def _optimizer_stepped(self, optimizer: int) -> None:
         self._optimizer = self._optimizer or optimizer

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from statistics import median
 from time import perf_counter_ns
 from typing import Literal
 
+from perfkit.collectors.phases import Phases
 from perfkit.collectors.protocol import Run
 from perfkit.collectors.records import RecordFile
 from perfkit.model.capture import Sight, StepTimes
@@ -34,26 +36,29 @@ Slowdown = Literal["slow-step", "slow-steps"]
 class StepClock:
     """Wall time and data wait of every step, kept as blocks of StepTimes.
 
-    `take_data_ns` gives what was waited for data since it was last asked.
+    Data waits are those of `phases`. What runs at every step's end only reads: a full block is
+    written by `settle`, which has to be called for the step that this said.
     """
 
     name = "step times"
 
-    def __init__(self, take_data_ns: Callable[[], int]) -> None:
-        self._take_data_ns = take_data_ns
+    def __init__(self, phases: Phases) -> None:
+        self._phases = phases
         self.profiled = False
-        """Whether the profiler runs, and its overhead is in the times."""
+        """Whether the profiler runs, and its overhead is in the times; for `set_profiled`."""
         self.slowdown: Slowdown | None = None
         """What the watch has found; whoever acts upon it takes it away."""
         self._file: RecordFile | None = None
         self._block_start_ns = 0
         self._block_due_ns = 0
-        self._first = 0
-        self._wall_ns: list[int] = []
-        self._data_ns: list[int] = []
-        self._was_profiled = False
+        self._first = self._last = 0
+        """Steps of the block, the last one if it gets full."""
+        self._ends_ns: list[int] = []
+        """When the block begins, and its steps end, on the clock of `time.perf_counter_ns`."""
+        self._waited_ns: list[int] = []
+        """What had been waited for data by then."""
         self.last_ns = 0
-        """When the last step ended, on the clock of `time.perf_counter_ns`."""
+        """When the last step ended."""
         self._watch = Watch()
 
     def sight(self) -> Sight:
@@ -68,59 +73,71 @@ class StepClock:
     def restart(self, step: int) -> None:
         """Forget the running step: the next one is number `step` and begins now."""
         self._write()
-        self._restart(step)
+        self.forget(step)
 
     def forget(self, step: int) -> None:
         """Forget the steps of late too, which a weaker marker had cut."""
-        self._wall_ns, self._data_ns = [], []
-        self._restart(step)
-
-    def _restart(self, step: int) -> None:
-        self._take_data_ns()
         self.last_ns = perf_counter_ns()
         self._begin_block(step)
 
-    def step(self, step: int) -> None:
-        """Step number `step` has ended."""
-        now = perf_counter_ns()
-        wall_ns, self.last_ns = now - self.last_ns, now
-        if self.profiled is not self._was_profiled:
-            self._write()
-            self._begin_block(step, wall_ns)
-        self._wall_ns.append(wall_ns)
-        self._data_ns.append(self._take_data_ns())
-        if now >= self._block_due_ns or len(self._wall_ns) >= _BLOCK_STEPS:
+    def end_step(self) -> int:
+        """The running step ends now, which is returned."""
+        now = self.last_ns = perf_counter_ns()
+        self._ends_ns.append(now)
+        self._waited_ns.append(self._phases.waited_ns)
+        return now
+
+    def settle(self, step: int) -> int:
+        """Write the block if it is full with step number `step`, which has just ended.
+
+        Returns the number of the step that fills the block that follows.
+        """
+        if self.last_ns >= self._block_due_ns or step >= self._last:
             self._write()
             self._begin_block(step + 1)
+        return self._last
+
+    def set_profiled(self, profiled: bool, step: int) -> None:
+        """From step number `step` on, which begins, the profiler runs or does not."""
+        if profiled is not self.profiled:
+            self._write()
+            self.profiled = profiled
+            self._begin_block(step)
 
     def stop(self) -> None:
         """Write the last block."""
         self._write()
-        if self._file is not None:
-            self._file.close()
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
 
-    def _begin_block(self, first: int, running_ns: int = 0) -> None:
-        self._was_profiled = self.profiled
-        self._first = first
-        self._block_start_ns = time.time_ns() - running_ns
-        self._block_due_ns = self.last_ns - running_ns + _BLOCK_NS
+    def _begin_block(self, first: int) -> None:
+        self._first, self._last = first, first + _BLOCK_STEPS - 1
+        self._ends_ns, self._waited_ns = [self.last_ns], [self._phases.waited_ns]
+        self._block_start_ns = time.time_ns() - (perf_counter_ns() - self.last_ns)
+        self._block_due_ns = self.last_ns + _BLOCK_NS
 
     def _write(self) -> None:
         """The block as a record, and before the watch."""
-        if self._file is None or not self._wall_ns:
+        ends, waited = self._ends_ns, self._waited_ns
+        self._ends_ns, self._waited_ns = ends[-1:], waited[-1:]
+        wall, data = _between(ends), _between(waited)
+        if self._file is None or not wall:
             return
-        wall, self._wall_ns = self._wall_ns, []
-        data, self._data_ns = self._data_ns, []
         record = StepTimes(
             first=self._first,
             start_ns=self._block_start_ns,
             wall_us=_tenths_us(wall),
             data_us=_tenths_us(map(min, data, wall)),
-            profiled=self._was_profiled,
+            profiled=self.profiled,
         )
-        if not self._was_profiled:
+        if not self.profiled:
             self.slowdown = self._watch.add(record.wall_us) or self.slowdown
         self._file.add(record)
+
+
+def _between(times_ns: Sequence[int]) -> list[int]:
+    return [b - a for a, b in pairwise(times_ns)]
 
 
 def _tenths_us(times_ns: Iterable[int]) -> list[float]:

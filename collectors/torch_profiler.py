@@ -59,15 +59,15 @@ class TorchProfiler:
         if self._window is None:
             self._requested = reason
 
-    def step(self, step: int) -> None:
+    def step(self, step: int) -> float:
         """Move the open window on, or open the next one."""
         if self._window is not None:
-            self._window.step()
-            if self._window.is_done:
+            if self._window.step():
                 self._close()
                 self._next_start = step + 1 + self._schedule.wait if self._left else inf
         elif step + 1 >= self._next_start or self._requested:
             self._open_if_due(step + 1)
+        return step + 1 if self.recording else max(self._next_start - 1, step + 1)
 
     def stop(self) -> None:
         """End an open window, keeping the steps it has, and wait for files to be compressed."""
@@ -142,11 +142,14 @@ class _OpenWindow:
     def is_done(self) -> bool:
         return self._steps >= self._plan.warmup + self._plan.active
 
-    def step(self) -> None:
+    def step(self) -> bool:
+        """A step has ended; whether it was the last one."""
         self._steps += 1
-        if self.is_done:
+        is_done = self.is_done
+        if is_done:
             attempt("Ending ranges", self._end_ranges)
         self._profiler.step()
+        return is_done
 
     def close(self) -> Path | None:
         """Stop; the path of the trace, None where no step was recorded."""

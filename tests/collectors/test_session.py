@@ -18,7 +18,7 @@ import pytest
 import perfkit
 from perfkit.collectors import torch_profiler
 from perfkit.collectors.session import current
-from perfkit.model.capture import StepTimes
+from perfkit.model.capture import CheckpointWrite, StepTimes
 from perfkit.model.trace import Kind
 from tests.collectors.training import rank_file, records, step_count
 
@@ -201,17 +201,40 @@ def test_a_second_session_joins_the_first(tmp_path: Path) -> None:
     assert step_count(tmp_path / "outer") == 3
 
 
-def test_a_signal_opens_a_window(tmp_path: Path) -> None:
+@pytest.mark.parametrize("at", [9, 300], ids=["at first", "when collectors rest"])
+def test_a_signal_opens_a_window(tmp_path: Path, at: int) -> None:
     loop = Loop()
     signal.signal(signal.SIGUSR2, signal.SIG_DFL)  # as in a process of its own
     with perfkit.profile(tmp_path, repeat=0, warmup=1, active=2) as p:
-        for i, batch in enumerate(p.steps(batches(20))):
+        for i, batch in enumerate(p.steps(batches(at + 11))):
             loop.turn(batch)
-            if i == 9:
+            if i == at:
                 os.kill(os.getpid(), signal.SIGUSR2)
     assert signal.getsignal(signal.SIGUSR2) is signal.SIG_DFL
     windows = rank_file(tmp_path).windows
-    assert [(w.first_step, w.steps, w.reason) for w in windows] == [(11, 2, "signal")]
+    assert [(w.first_step, w.steps, w.reason) for w in windows] == [(at + 2, 2, "signal")]
+
+
+def test_a_checkpoint_knows_its_step_when_collectors_rest(tmp_path: Path) -> None:
+    loop = Loop()
+    with perfkit.profile(tmp_path / "run", repeat=0) as p:
+        for i, batch in enumerate(p.steps(batches(310))):
+            loop.turn(batch)
+            if i in (0, 303):
+                torch.save(loop.net.state_dict(), tmp_path / "model.pt")
+    saves = records(tmp_path / "run", CheckpointWrite)
+    assert [save.step for save in saves] == [None, 303]
+
+
+def test_windows_lie_where_the_schedule_says_when_collectors_rest(tmp_path: Path) -> None:
+    loop = Loop()
+    with perfkit.profile(tmp_path, wait=230, warmup=1, active=2, repeat=2) as p:
+        for batch in p.steps(batches(480)):
+            loop.turn(batch)
+    assert [(w.first_step, w.steps) for w in rank_file(tmp_path).windows] == [(231, 2), (464, 2)]
+    steps = [(b.first, len(b.wall_us), b.profiled) for b in records(tmp_path, StepTimes)]
+    assert [block[1] for block in steps if block[2]] == [3, 3]
+    assert all(a[0] + a[1] == b[0] for a, b in pairwise(steps))
 
 
 def test_slow_steps_open_a_window(tmp_path: Path) -> None:
