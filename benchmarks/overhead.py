@@ -60,7 +60,8 @@ host, by these with `--rows FILE`, and `--out` in the end:
 Do not edit. One process trains the same model, by turns of a few steps with perfkit and without. A
 ratio is the median over pairs of neighbouring turns, with the interval of 95 % of resamplings of
 the models, of which new ones are made after four pairs; `step, ms` and the ratio's base are of the
-turns without perfkit. What perfkit does once a second is not in it. The aims are {aims}.
+turns without perfkit. What perfkit does once a second is not in it.
+The aims are {aims}.
 `kept`: the whole interval is within the aim; `missed`: none of it is; `not told`: the aim lies
 inside, or all of it lies below 1, where only the machine can have made a difference.
 `python benchmarks/overhead.py --help` says more.
