@@ -17,7 +17,7 @@ from perfkit.trace.stretch import Stretch
 if TYPE_CHECKING:
     from perfkit.trace.source import ByteSource
 
-BLOCK_BYTES = 1 << 20  # larger ones leave the processor's cache, smaller ones cost more calls
+BLOCK_BYTES = 2 << 20  # larger ones leave the processor's cache, smaller ones cost more calls
 _LAST_BYTES = 64 << 10  # the end of the list is searched for here, so it stays small
 _LARGEST_HEADER = 64 << 20
 _LIST_START = re.compile(rb'"traceEvents"\s*:\s*\[')

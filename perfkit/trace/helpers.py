@@ -20,8 +20,8 @@ from perfkit.trace.garbage import collector_off
 from perfkit.trace.regular import forget, read_columns
 from perfkit.trace.stretch import Stretch, text_of
 
-_ALONE_BLOCKS = 32  # below this much text a child's start costs more than it saves
-_IN_FLIGHT = 4  # at the end a child works on what it was given while this process waits
+_ALONE_BLOCKS = 16  # below this much text a child's start costs more than it saves
+_IN_FLIGHT = 2  # at the end a child works on what it was given while this process waits
 
 
 def map_blocks(blocks: Iterator[bytes | Stretch]) -> Iterator[BlockColumns]:
