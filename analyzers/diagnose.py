@@ -94,6 +94,7 @@ def _tables(facts: Facts, own_peaks: Peaks, beside: Executor) -> Diagnosis:
     kernels, summary = kernel_tables(facts)
     breakdown, idle = _means(facts)
     software, matrix = framework(facts, kernels), compute_facts(facts, own_peaks)
+    waste = beside.submit(waste_facts, facts, software)
     return Diagnosis(
         perfkit_version=__version__,
         source=_source(trace),
@@ -119,7 +120,7 @@ def _tables(facts: Facts, own_peaks: Peaks, beside: Executor) -> Diagnosis:
         memory=allocated_memory(facts),
         inference=inference_facts(facts, software, kernels, matrix),
         compute=matrix,
-        waste=waste_facts(facts, software),
+        waste=waste.result(),
         environment=_environment(trace),
         collective_facts=communication.result(),
         outliers=outlying.result(),

@@ -99,9 +99,12 @@ class Host:
         return self._timelines[thread]
 
 
-def host_events(trace: Trace, work: GpuWork, calls: Launches) -> Host:
-    """Every host event that says something about why its thread launches nothing."""
-    code = _codes_by_name(trace)
+def host_events(trace: Trace, work: GpuWork, calls: Launches, named: Int8s) -> Host:
+    """Every host event that says something about why its thread launches nothing.
+
+    `named` is what `codes_by_name` tells.
+    """
+    code = named.copy()
     _mark_blocking_copies(code, trace, work, calls)
     code[first_uses(code, trace, work, calls)] = CODE[Cause.COMPILE]
     code[calls.captured] = CODE[Cause.COMPILE]
@@ -109,7 +112,7 @@ def host_events(trace: Trace, work: GpuWork, calls: Launches) -> Host:
     return Host(trace, rows, code[rows], _threads(trace)[trace.lane[rows]])
 
 
-def _codes_by_name(trace: Trace) -> Int8s:
+def codes_by_name(trace: Trace) -> Int8s:
     """The Cause code each event has by kind and name alone, NONE without one; shape (events,)."""
     code = np.full(len(trace), NONE, dtype=np.int8)
     for kind in (Kind.OPERATOR, Kind.ANNOTATION, Kind.PYTHON, Kind.RUNTIME, Kind.OVERHEAD):

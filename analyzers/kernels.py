@@ -6,6 +6,7 @@ import numpy as np
 
 from perfkit.analyzers.facts import Facts
 from perfkit.analyzers.kernel_names import kind_of, precision, tensor_core_use
+from perfkit.analyzers.rows import numbered
 from perfkit.model.diagnosis import Kernel, KernelClass, KernelSummary
 from perfkit.model.kernel import KernelKind
 from perfkit.model.trace import Int64s, Kind
@@ -26,7 +27,7 @@ def kernel_tables(facts: Facts) -> tuple[list[Kernel], KernelSummary | None]:
 
 
 def _by_name(facts: Facts, rows: Int64s) -> list[Kernel]:
-    names, inverse = np.unique(facts.trace.name[rows], return_inverse=True)
+    names, inverse = numbered(facts.trace.name[rows])
     total = np.zeros(len(names), dtype=np.int64)
     np.add.at(total, inverse, facts.trace.dur[rows])
     count = np.bincount(inverse)

@@ -64,6 +64,7 @@ class _Layers:
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
         self._made: dict[tuple[int, Kind], _Outermost] = {}
+        self._kinds = facts.trace.kind[facts.host.rows]
         self.modules: Nestings = modules(facts.trace)
         self.ranges: Nestings = ranges(facts.trace)
 
@@ -78,9 +79,9 @@ class _Layers:
 
     def _of_kind(self, thread: int, kind: Kind) -> _Outermost:
         if (thread, kind) not in self._made:
-            trace, host = self.facts.trace, self.facts.host
-            mine = host.rows[(host.thread == thread) & (trace.kind[host.rows] == kind)]
-            self._made[thread, kind] = _Outermost.of(trace, mine)
+            host = self.facts.host
+            mine = host.rows[(host.thread == thread) & (self._kinds == kind)]
+            self._made[thread, kind] = _Outermost.of(self.facts.trace, mine)
         return self._made[thread, kind]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -44,10 +45,12 @@ class Built:
 
 def build(trace: Trace, work: GpuWork, calls: Launches, host: Host, windows: Windows) -> Built:
     """The dependency graph of one rank's trace."""
-    parts = _parts(trace, work, calls, host, windows)
-    points, held = parts.points, _held(parts)
-    ordered, blocking = _default_stream(parts)
-    edges = _joined([_edges(parts, held), ordered])
+    with ThreadPoolExecutor(1) as beside:  # numpy mostly works without the interpreter's lock
+        parts = _parts(trace, work, calls, host, windows, beside)
+        waiting = beside.submit(_held, parts)
+        free, (ordered, blocking) = _edges(parts), _default_stream(parts)
+    points, held = parts.points, waiting.result()
+    edges = _joined([*free, *(w.edges for w in held), ordered])
     made, order = _sorted(points, _lags(parts, held, edges), edges)
     return Built(
         graph=_with_staging(made, order[points.operation[_staged(calls, host)]]),
@@ -76,12 +79,19 @@ class _Parts:
     """Nanoseconds between operations of a stream that are queued up."""
 
 
-def _parts(trace: Trace, work: GpuWork, calls: Launches, host: Host, windows: Windows) -> _Parts:
+def _parts(
+    trace: Trace, work: GpuWork, calls: Launches, host: Host, windows: Windows, beside: Executor
+) -> _Parts:
+    queued = beside.submit(_queued, trace, work, calls)
     rows, marks = calls_of(host, calls), _marked(trace, calls, host, windows)
     points = points_of(trace, work, rows, *marks.columns)
-    at, queue = marks.places(points.mark), streams.queue_of(trace, work, calls)
-    gap = streams.stream_gap(trace, work, calls, queue)
-    return _Parts(trace, work, calls, host, rows, marks, points, at, queue, gap)
+    at = marks.places(points.mark)
+    return _Parts(trace, work, calls, host, rows, marks, points, at, *queued.result())
+
+
+def _queued(trace: Trace, work: GpuWork, calls: Launches) -> tuple[streams.Queue, int]:
+    queue = streams.queue_of(trace, work, calls)
+    return queue, streams.stream_gap(trace, work, calls, queue)
 
 
 @dataclass(frozen=True)
@@ -139,15 +149,15 @@ def _held(parts: _Parts) -> list[waits.Waits]:
     ]
 
 
-def _edges(parts: _Parts, held: list[waits.Waits]) -> Edges:
+def _edges(parts: _Parts) -> list[Edges]:
+    """Those of threads, batches and launches."""
     at, points = parts.at, parts.points
-    return _joined([
+    return [
         threads.thread_edges(*at[1:5]),
         threads.driver_edges(parts.trace, points, parts.rows),
         *loader.batch_edges(points, at[5], at[6], parts.marks.batches),
         *(_gpu_edges(parts) if len(parts.work) else []),
-        *(w.edges for w in held),
-    ])  # fmt: skip
+    ]
 
 
 def _gpu_edges(parts: _Parts) -> list[Edges]:

@@ -63,7 +63,8 @@ def _note(steps: Stretch, rows: list[FixRow]) -> str | None:
 
 def _standard(steps: Stretch, device: str) -> WhatIf:
     least = _WORTH_SAYING * steps.mean_us
-    rows = [_row(steps, fix) for fix in parse(STANDARD[device])]
+    tried = parse(STANDARD[device])
+    rows = [_row(steps, fix) for fix in tried if edited(steps, [fix], optimistic=False).changes]
     rows = sorted((r for r in rows if _expected(r.gain_us) > least), key=_by_gain)
     first = parse([row.fix for row in rows[:_TOGETHER]])
     sets = [

@@ -43,7 +43,8 @@ class Edit:
         """Whether the most is asked that the fix could ever return."""
         self.dur, self.lag = graph.dur.copy(), graph.lag.copy()
         self.rest, self.edge_lag = graph.rest.copy(), graph.edges.lag.copy()
-        self._left = part.spent.copy()
+        self._left: dict[Cause, Int64s] = {}
+        """What is left of the host's time; causes that were not shortened are not here."""
         if optimistic:  # all that a collective took may have been data
             self.dur += part.waited
             self.rest -= part.waited
@@ -59,6 +60,13 @@ class Edit:
         came = graph.time[target] - self.rest[target]
         self.edge_lag[held] = came - (graph.time + graph.dur)[source]
 
+    @property
+    def changes(self) -> bool:
+        """Whether anything differs from the part as it was recorded."""
+        was = self.part.graph
+        now = ((self.dur, was.dur), (self.lag, was.lag), (self.rest, was.rest))
+        return not all(np.array_equal(*pair) for pair in (*now, (self.edge_lag, was.edges.lag)))
+
     def graph(self) -> Graph:
         """The graph as it is now."""
         graph = self.part.graph
@@ -68,12 +76,17 @@ class Edit:
     def shorten(self, causes: Iterable[Cause], keep: float, where: Bools | None = None) -> None:
         """Let the host's time of these causes take only the share `keep` of what it took."""
         for cause in causes:
-            left = self._left[CODE[cause]]
+            left = self._left_of(cause)
             gone = np.minimum((left * (1 - keep)).astype(np.int64), np.maximum(self.lag, 0))
             if where is not None:
                 gone = np.where(where, gone, 0)
             self.lag -= gone
             left -= gone
+
+    def _left_of(self, cause: Cause) -> Int64s:
+        if cause not in self._left:
+            self._left[cause] = self.part.spent[CODE[cause]].copy()
+        return self._left[cause]
 
     def release(self, kinds: Iterable[Edge], callers: Iterable[Cause] | None = None) -> None:
         """Let calls (of these causes) no longer wait for these edges."""
