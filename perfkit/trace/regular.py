@@ -134,8 +134,10 @@ class _Reader(threading.local):
         masked = self._mask(lead + separator.join(texts) + b"}")[len(lead) : -1].split(separator)
         known = self._shapes.known
         shape = np.fromiter(map(known.__getitem__, masked), dtype=np.int64, count=len(rows))
-        for i in np.flatnonzero(shape == MET).tolist():
-            shape[i] = self._shapes.learn(masked[i], texts[i])
+        met = np.flatnonzero(shape == MET).tolist()
+        for text, i in {masked[i]: i for i in met}.items():
+            self._shapes.learn(text, texts[i])
+        shape[met] = [known[masked[i]] for i in met]
         return shape
 
     def _other_categories(self, segments: Segments, shape: Int64s) -> Bools:

@@ -104,13 +104,10 @@ class Shapes:
         """Whether to begin anew."""
         return self.known.size > _MOST_BYTES
 
-    def learn(self, masked: bytes, text: bytes) -> int:
-        """Number of the shape of `text`, which was met before."""
-        number = self.known[masked]
-        if number == MET:
-            row = None if _DIGITS_DECIDE.search(masked) else self._row(masked, text)
-            number = self.known[masked] = ODD if row is None else self._add(row, masked)
-        return number
+    def learn(self, masked: bytes, text: bytes) -> None:
+        """Understand the shape of `text`, which was met before."""
+        row = None if _DIGITS_DECIDE.search(masked) else self._row(masked, text)
+        self.known[masked] = ODD if row is None else self._add(row, masked)
 
     def _add(self, row: list[int], masked: bytes) -> int:
         if self._count == len(self.table):
