@@ -234,14 +234,25 @@ def _allocations(part: _Part) -> Columns:
 
 
 def _lane_ids(on_gpu: Bools, pid: Int64s, tid: Int64s, lanes: Interner) -> Int32s:
-    """Ids of (on a GPU, pid, tid), looked up once for each run of the same lane."""
+    """Ids of (on a GPU, pid, tid), looked for in the first event of each run of the same lane."""
     if not len(pid):
         return np.empty(0, dtype=np.int32)
     differs = (on_gpu[1:] != on_gpu[:-1]) | (pid[1:] != pid[:-1]) | (tid[1:] != tid[:-1])
     first = np.concatenate(([0], np.flatnonzero(differs) + 1))
-    keys = zip(*(column[first].tolist() for column in (on_gpu, pid, tid)), strict=True)
-    ids = np.array([lanes[key] for key in keys], dtype=np.int32)
+    ids = _few_lane_ids(on_gpu[first], pid[first], tid[first], lanes)
     return np.repeat(ids, np.diff(first, append=len(pid)))
+
+
+def _few_lane_ids(on_gpu: Bools, pid: Int64s, tid: Int64s, lanes: Interner) -> Int32s:
+    """The same, one lane after the other, as a block has few."""
+    ids = np.full(len(pid), -1, dtype=np.int32)
+    left = np.arange(len(pid))
+    while len(left):
+        key = (bool(on_gpu[left[0]]), int(pid[left[0]]), int(tid[left[0]]))
+        same = (on_gpu[left] == key[0]) & (pid[left] == key[1]) & (tid[left] == key[2])
+        ids[left[same]] = lanes[key]
+        left = left[~same]
+    return ids
 
 
 _READER = _Reader()
