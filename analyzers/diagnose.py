@@ -88,7 +88,6 @@ def _of_trace(facts: Facts, own_peaks: Peaks) -> Diagnosis:
 def _tables(facts: Facts, own_peaks: Peaks, beside: Executor) -> Diagnosis:
     """Everything; half of it is made beside the rest, and asked for last."""
     replayed = beside.submit(_Replayed.of, facts)
-    outlying = beside.submit(outliers, facts)
     communication = beside.submit(communication_facts, facts)
     trace = facts.trace
     kernels, summary = kernel_tables(facts)
@@ -120,10 +119,10 @@ def _tables(facts: Facts, own_peaks: Peaks, beside: Executor) -> Diagnosis:
         memory=allocated_memory(facts),
         inference=inference_facts(facts, software, kernels, matrix),
         compute=matrix,
+        outliers=outliers(facts),
         waste=waste.result(),
         environment=_environment(trace),
         collective_facts=communication.result(),
-        outliers=outlying.result(),
         fidelity=replayed.result().fidelity,
         saved_us=replayed.result().saved_us,
         whatif=replayed.result().whatif,

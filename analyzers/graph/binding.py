@@ -27,6 +27,18 @@ def bindings(graph: Graph) -> tuple[Int64s, Int64s]:
     return found, link
 
 
+def path_to(point: int, before: Int64s) -> Int64s:
+    """The points on the way from this one back to the first; `before` is as of `bindings`.
+
+    They are found by steps that double in length.
+    """
+    path, before = np.array([point]), np.append(before, -1)  # before none is none
+    while (further := before[path])[0] >= 0:
+        path = np.concatenate((path, further[further >= 0]))
+        before = before[before]
+    return path
+
+
 def bound_by_launch(built: Built, link: Int64s) -> Bools:
     """Whether the launch set the start of each operation, by its edge; shape (operations,)."""
     kind = np.append(built.graph.edges.kind, -1)[link[built.operation]]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 import numpy as np
 
+from perfkit.analyzers.graph.binding import path_to
 from perfkit.analyzers.graph.model import Edge, Graph, Point
 from perfkit.analyzers.graph.replay import replay, schedule
 from perfkit.model.diagnosis import Replay
@@ -114,8 +115,5 @@ def _rest_on_path(graph: Graph, before: Int64s) -> int:
     """Residuals on the path of dependencies that sets the length."""
     if not len(graph):
         return 0
-    at, path, earlier = int(np.argmax(graph.time + graph.dur)), [], before.tolist()
-    while at >= 0:
-        path.append(at)
-        at = earlier[at]
+    path = path_to(int(np.argmax(graph.time + graph.dur)), before)
     return int(graph.rest[path].sum())

@@ -12,7 +12,7 @@ from math import hypot, sqrt
 
 import numpy as np
 
-from perfkit.analyzers.graph.binding import bindings
+from perfkit.analyzers.graph.binding import bindings, path_to
 from perfkit.analyzers.graph.model import Graph
 from perfkit.analyzers.whatif.errors import GPU_SIGMA, HOST_SIGMA
 from perfkit.model.trace import Int64s
@@ -35,24 +35,15 @@ def path_of(graph: Graph, time: Int64s, waited: Int64s) -> Path:
     """The path in a graph whose points happen at `time`; `waited` is for peers, shape (points,)."""
     if not len(graph):
         return Path(0.0, 0.0, 0.0)
-    points = _points(graph, time)
-    before = points[1:]
+    before, _ = bindings(replace(graph, time=time))
+    points = path_to(int(np.argmax(time + graph.dur)), before)
+    earlier = points[1:]
     length = max(int(time[points[0]] + graph.dur[points[0]] - time[points[-1]]), 1)
-    gpu = int(graph.dur[before].sum() + graph.dur[points[0]])
+    gpu = int(graph.dur[earlier].sum() + graph.dur[points[0]])
     rest = int(np.maximum(graph.rest - waited, 0)[points[:-1]].sum())
     held = int(waited[points[:-1]].sum())
     host = max(length - gpu - rest - held, 0)
     return Path(gpu / length, host / length, rest / length)
-
-
-def _points(graph: Graph, time: Int64s) -> Int64s:
-    """From the last point on the path to the first; found by steps that double in length."""
-    path = np.array([np.argmax(time + graph.dur)])
-    before = np.append(bindings(replace(graph, time=time))[0], -1)  # before none is none
-    while len(further := before[path]) and (further[0] >= 0):
-        path = np.concatenate((path, further[further >= 0]))
-        before = before[before]
-    return path
 
 
 def between_runs(path: Path, steps: Int64s) -> float:
