@@ -18,7 +18,7 @@ from perfkit.analyzers.gpu import GpuWork, gpu_work
 from perfkit.analyzers.graph.binding import bindings, bound_by_launch
 from perfkit.analyzers.graph.build import Built, build
 from perfkit.analyzers.graph.gates import ReplayErrors, replay_errors, replay_fidelity
-from perfkit.analyzers.host import Host, codes_by_name, host_events
+from perfkit.analyzers.host import Host, host_events
 from perfkit.analyzers.idle import Pieces, idle_pieces, step_of
 from perfkit.analyzers.launches import Launches, launches
 from perfkit.analyzers.source_lines import SourceLines
@@ -104,11 +104,10 @@ class Facts:
 
 def facts_of(trace: Trace) -> Facts:
     """Analyze one rank's trace."""
+    trace, work, calls, shift = _launched(trace)
+    host = host_events(trace, work, calls)
+    windows = steps(trace, work, calls)
     with ThreadPoolExecutor(1) as beside:  # numpy mostly works without the interpreter's lock
-        named = beside.submit(codes_by_name, trace)
-        trace, work, calls, shift = _launched(trace)
-        host = host_events(trace, work, calls, named.result())
-        windows = steps(trace, work, calls)
         graph = beside.submit(_Linked.of, trace, work, calls, host, windows)
         errors = beside.submit(lambda: replay_errors(graph.result().built, graph.result().before))
         if len(work):

@@ -99,12 +99,9 @@ class Host:
         return self._timelines[thread]
 
 
-def host_events(trace: Trace, work: GpuWork, calls: Launches, named: Int8s) -> Host:
-    """Every host event that says something about why its thread launches nothing.
-
-    `named` is what `codes_by_name` tells.
-    """
-    code = named.copy()
+def host_events(trace: Trace, work: GpuWork, calls: Launches) -> Host:
+    """Every host event that says something about why its thread launches nothing."""
+    code = _codes_by_name(trace)
     _mark_blocking_copies(code, trace, work, calls)
     code[first_uses(code, trace, work, calls)] = CODE[Cause.COMPILE]
     code[calls.captured] = CODE[Cause.COMPILE]
@@ -112,7 +109,7 @@ def host_events(trace: Trace, work: GpuWork, calls: Launches, named: Int8s) -> H
     return Host(trace, rows, code[rows], _threads(trace)[trace.lane[rows]])
 
 
-def codes_by_name(trace: Trace) -> Int8s:
+def _codes_by_name(trace: Trace) -> Int8s:
     """The Cause code each event has by kind and name alone, NONE without one; shape (events,)."""
     code = np.full(len(trace), NONE, dtype=np.int8)
     for kind in (Kind.OPERATOR, Kind.ANNOTATION, Kind.PYTHON, Kind.RUNTIME, Kind.OVERHEAD):

@@ -9,6 +9,7 @@ from perfkit.reports.format import clean, fine_share, share
 _LEAST_TOLD = 0.995  # of matrix kernels' time: from here on nothing is missing
 
 _SMALL = 0.0005  # what share() no longer tells in digits
+_SMALLEST = 0.00005  # what fine_share() no longer does
 
 
 def compute_lines(diagnosis: Diagnosis) -> list[str]:
@@ -40,6 +41,8 @@ def mfu_text(diagnosis: Diagnosis) -> str | None:
 
 def _least(mfu: float) -> str:
     """A bound from below, for which "less than 0.1 %" would be nonsense."""
+    if mfu < _SMALLEST:
+        return "above 0 %"
     return f"at least {share(mfu) if mfu >= _SMALL else fine_share(mfu)}"
 
 

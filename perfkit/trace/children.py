@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,26 +25,35 @@ _ENVIRONMENT = {
 _PROGRAM = "import sys; sys.path[:] = {path!r}; from perfkit.trace.helpers import serve; serve()"
 
 _early: list[subprocess.Popen[bytes]] = []
+"""Started, and not taken yet."""
+_lock = threading.Lock()
 
 
 @contextmanager
 def started_early(path: str) -> Iterator[None]:
     """Within, the children for a large file are there: they import while this process does."""
-    if _is_large(path):
-        _early.extend(_new())
+    started = _new() if _is_large(path) else []
+    with _lock:
+        _early.extend(started)
     try:
         yield
     finally:
-        while _early:
-            with _early.pop() as child:
+        for child in _taken(started):
+            with child:
                 child.kill()
 
 
 def children() -> list[subprocess.Popen[bytes]]:
     """One for each other core, but three at most; the caller ends them."""
-    taken = _early[:] or _new()
-    _early.clear()
-    return taken
+    return _taken(_early) or _new()
+
+
+def _taken(wanted: list[subprocess.Popen[bytes]]) -> list[subprocess.Popen[bytes]]:
+    """Those that nobody has taken yet, and now the caller has."""
+    with _lock:
+        found = [child for child in wanted if child in _early]
+        _early[:] = [child for child in _early if child not in found]
+    return found
 
 
 def _new() -> list[subprocess.Popen[bytes]]:

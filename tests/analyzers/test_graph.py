@@ -178,6 +178,14 @@ def test_a_clock_that_is_early_is_shifted_and_counted() -> None:
     facts = facts_of(early.take(np.argsort(early.ts, kind="stable")))
     assert facts.clock_shift_ns == pytest.approx(48_000, abs=1000)  # latency was 6 us, is 4
     assert facts.built.graph.repairs.violations <= 1
+    assert _causes(facts) == _causes(facts_of(trace))  # though events have changed places
+
+
+def _causes(facts: Facts) -> list[tuple[str, int]]:
+    """Name and cause of each host event."""
+    rows, cause = facts.host.rows.tolist(), facts.host.cause.tolist()
+    names = [facts.trace.names[i] for i in facts.trace.name[rows].tolist()]
+    return sorted(zip(names, cause, strict=True))
 
 
 def test_a_graph_is_the_same_wherever_its_time_begins() -> None:

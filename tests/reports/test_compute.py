@@ -35,6 +35,7 @@ def with_facts(found: ComputeFacts | None, **more: Any) -> Diagnosis:
         ({"told_share": 1.0}, "36 TFLOP/s over the step, MFU at least 11.5 %."),
         ({"told_share": None}, "MFU at least 11.5 %."),
         ({"told_share": None, "mfu": 0.0002}, "MFU at least 0.02 %."),
+        ({"told_share": None, "mfu": 0.00002}, "MFU above 0 %."),
         (
             {"mfu": None, "peak": None},
             "[tool.perfkit.peaks] can give the peak rates of NVIDIA A100",

@@ -115,6 +115,22 @@ def test_children_that_nothing_was_read_with_end(
             assert len(started) == 3
 
 
+def test_each_ends_the_children_that_it_started(
+    started: Started, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr(children, "_LARGE_BYTES", 1000)
+    with children.started_early(path):
+        with children.started_early(path):
+            pass
+        assert [process.poll() is None for process in started] == [True] * 3 + [False] * 3
+        taken = children.children()
+        assert taken == started[:3]
+    for process in taken:
+        assert process.poll() is None
+        with process:
+            process.kill()
+
+
 def test_a_few_blocks_need_no_helper(
     alone: Trace, started: Started, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
