@@ -16,6 +16,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from perfkit.model.noun import Noun
+
 SCHEMA = "perfkit.capture/1"
 MANIFEST = "capture.json"
 RANK_FILE = "rank.json"
@@ -26,11 +28,7 @@ def rank_folder(rank: int) -> str:
     return f"rank{rank}"
 
 
-class _Noun(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    pass
-
-
-class Manifest(_Noun, frozen=True, kw_only=True):
+class Manifest(Noun, frozen=True, kw_only=True):
     """What rank 0 knows of the whole run."""
 
     schema: str = msgspec.field(default_factory=lambda: SCHEMA)
@@ -42,7 +40,7 @@ class Manifest(_Noun, frozen=True, kw_only=True):
     """None: all of them."""
 
 
-class Schedule(_Noun, frozen=True, kw_only=True, omit_defaults=False):
+class Schedule(Noun, frozen=True, kw_only=True, omit_defaults=False):
     """Steps before a profiled window, warming it up and in it; `repeat` windows."""
 
     wait: int = 5
@@ -51,7 +49,7 @@ class Schedule(_Noun, frozen=True, kw_only=True, omit_defaults=False):
     repeat: int = 1
 
 
-class Window(_Noun, frozen=True, kw_only=True):
+class Window(Noun, frozen=True, kw_only=True):
     """A profiled window: its trace file (a name inside the rank's folder) and steps."""
 
     file: str
@@ -60,7 +58,7 @@ class Window(_Noun, frozen=True, kw_only=True):
     reason: Literal["schedule", "slow-step", "slow-steps", "signal"] = "schedule"
 
 
-class Sight(_Noun, frozen=True, kw_only=True):
+class Sight(Noun, frozen=True, kw_only=True):
     """What a collector can see on this machine: `missing` holds sentences, each with its remedy."""
 
     collector: str
@@ -69,7 +67,7 @@ class Sight(_Noun, frozen=True, kw_only=True):
     missing: list[str] = []
 
 
-class RankFile(_Noun, frozen=True, kw_only=True):
+class RankFile(Noun, frozen=True, kw_only=True):
     """One rank's facts, written at the start and again as windows end and at the end."""
 
     schema: str = msgspec.field(default_factory=lambda: SCHEMA)
@@ -92,7 +90,7 @@ class RankFile(_Noun, frozen=True, kw_only=True):
     collectors: list[Sight] = []
 
 
-class StepTimes(_Noun, frozen=True, kw_only=True, tag="steps"):
+class StepTimes(Noun, frozen=True, kw_only=True, tag="steps"):
     """Consecutive steps: `wall_us[i]` is step `first + i`, `data_us` what it waited for its data.
 
     `profiled` is set where the profiler ran, whose overhead the times include.
@@ -105,7 +103,7 @@ class StepTimes(_Noun, frozen=True, kw_only=True, tag="steps"):
     profiled: bool = False
 
 
-class LoaderInfo(_Noun, frozen=True, kw_only=True, tag="loader"):
+class LoaderInfo(Noun, frozen=True, kw_only=True, tag="loader"):
     """A loader that the run iterates; `loader` numbers it within its rank."""
 
     loader: int
@@ -122,7 +120,7 @@ class LoaderInfo(_Noun, frozen=True, kw_only=True, tag="loader"):
     """Cores this process may run on."""
 
 
-class BatchWait(_Noun, frozen=True, kw_only=True, tag="wait"):
+class BatchWait(Noun, frozen=True, kw_only=True, tag="wait"):
     """The training process asked for a batch: `ready` counts the batches that stood ready then.
 
     `batch` counts over all epochs; a record sums up the waits of `batches` of them. `part` is
@@ -142,7 +140,7 @@ class BatchWait(_Noun, frozen=True, kw_only=True, tag="wait"):
     worker: int | None = None
 
 
-class BatchMade(_Noun, frozen=True, kw_only=True, tag="batch"):
+class BatchMade(Noun, frozen=True, kw_only=True, tag="batch"):
     """A batch was made (in a worker, or in the training process where `worker` is None).
 
     `cpu_us` is the processor time of the making thread, `process_cpu_us` that of its whole process,
@@ -168,7 +166,7 @@ class BatchMade(_Noun, frozen=True, kw_only=True, tag="batch"):
     major_faults: int | None = None
 
 
-class WorkerState(_Noun, frozen=True, kw_only=True, tag="worker"):
+class WorkerState(Noun, frozen=True, kw_only=True, tag="worker"):
     """A loader's worker process at one moment.
 
     `private_bytes` of `anonymous_bytes` (memory that is no file's) are its own: what it wrote to
@@ -189,7 +187,7 @@ class WorkerState(_Noun, frozen=True, kw_only=True, tag="worker"):
     memory_bytes: int | None = None
 
 
-class FileSystem(_Noun, frozen=True, kw_only=True, tag="file_system"):
+class FileSystem(Noun, frozen=True, kw_only=True, tag="file_system"):
     """Where files of the run lie: `role` is what the run uses the path for.
 
     `layout` and `counters` are as their source names them, such as `lfs getstripe`; counters are
@@ -218,7 +216,7 @@ class FileSystem(_Noun, frozen=True, kw_only=True, tag="file_system"):
     counters: dict[str, float] | None = None
 
 
-class CheckpointWrite(_Noun, frozen=True, kw_only=True, tag="checkpoint"):
+class CheckpointWrite(Noun, frozen=True, kw_only=True, tag="checkpoint"):
     """A checkpoint was written; `blocking_us` is the part that held the training thread.
 
     That is 0 where another thread wrote it. `bytes` are this rank's own. `unfinished` is set where
@@ -236,7 +234,7 @@ class CheckpointWrite(_Noun, frozen=True, kw_only=True, tag="checkpoint"):
     unfinished: bool = False
 
 
-class GpuSample(_Noun, frozen=True, kw_only=True, tag="gpu"):
+class GpuSample(Noun, frozen=True, kw_only=True, tag="gpu"):
     """One NVML sample of one GPU; `device` is the CUDA index where it is known.
 
     Utilizations are shares, 0 to 1; energy and bytes are counters, ECC errors those since the
@@ -264,7 +262,7 @@ class GpuSample(_Noun, frozen=True, kw_only=True, tag="gpu"):
     ecc_corrected: int | None = None
 
 
-class GpuFault(_Noun, frozen=True, kw_only=True, tag="xid"):
+class GpuFault(Noun, frozen=True, kw_only=True, tag="xid"):
     """The driver reported an Xid error."""
 
     t_ns: int
@@ -272,7 +270,7 @@ class GpuFault(_Noun, frozen=True, kw_only=True, tag="xid"):
     xid: int
 
 
-class MemoryStep(_Noun, frozen=True, kw_only=True, tag="memory"):
+class MemoryStep(Noun, frozen=True, kw_only=True, tag="memory"):
     """The caching allocator of the current GPU after a step.
 
     Peaks are the highest so far (since the run began, or the user reset them), for resetting them
@@ -294,7 +292,7 @@ class MemoryStep(_Noun, frozen=True, kw_only=True, tag="memory"):
     peak_by_phase_bytes: dict[str, int] | None = None
 
 
-class HostSample(_Noun, frozen=True, kw_only=True, tag="host"):
+class HostSample(Noun, frozen=True, kw_only=True, tag="host"):
     """The training process on its machine: counters since the process began.
 
     `run_delay_us` is the time its main thread was ready to run and had no core
@@ -314,7 +312,7 @@ class HostSample(_Noun, frozen=True, kw_only=True, tag="host"):
     rss_bytes: int | None = None
 
 
-class Collection(_Noun, frozen=True, kw_only=True, tag="gc"):
+class Collection(Noun, frozen=True, kw_only=True, tag="gc"):
     """Python's garbage collector ran on the training thread."""
 
     start_ns: int

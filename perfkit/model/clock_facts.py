@@ -7,16 +7,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-import msgspec
+from perfkit.model.noun import Noun
 
 Holder = Literal["heat", "hardware", "power", "setting"]
 
 
-class _Noun(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    pass
-
-
-class HeldClock(_Noun, frozen=True, kw_only=True):
+class HeldClock(Noun, frozen=True, kw_only=True):
     """The samples in which `holder` held the clock: `share` of those in which the GPU was at work.
 
     `kernel_slowdown` is the time of the trace's kernels then, as a multiple of what kernels of the
@@ -36,7 +32,7 @@ class HeldClock(_Noun, frozen=True, kw_only=True):
     step_slowdown: float | None = None
 
 
-class ClockFacts(_Noun, frozen=True, kw_only=True):
+class ClockFacts(Noun, frozen=True, kw_only=True):
     """The GPU's SM clock over a run; `free` are samples at work in which nothing held it."""
 
     device: int

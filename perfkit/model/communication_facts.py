@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-import msgspec
+from perfkit.model.noun import Noun
 
 Phase = Literal["forward", "backward", "after backward", "optimizer", "other"]
 Family = Literal[
@@ -16,11 +16,7 @@ Family = Literal[
 ]  # fmt: skip
 
 
-class _Noun(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    pass
-
-
-class PhaseCollectives(_Noun, frozen=True, kw_only=True):
+class PhaseCollectives(Noun, frozen=True, kw_only=True):
     """Collectives of one family that one part of the step launched."""
 
     phase: Phase
@@ -30,7 +26,7 @@ class PhaseCollectives(_Noun, frozen=True, kw_only=True):
     exposed_us: float
 
 
-class Messages(_Noun, frozen=True, kw_only=True):
+class Messages(Noun, frozen=True, kw_only=True):
     """Collectives of about one size (within a factor of two), from one part of the step.
 
     `bytes` is what nccl-tests calls S, the mean of a call. `bus_gb_per_s` is that of the fastest
@@ -53,7 +49,7 @@ class Messages(_Noun, frozen=True, kw_only=True):
     bus_gb_per_s: float
 
 
-class SmallCollectives(_Noun, frozen=True, kw_only=True):
+class SmallCollectives(Noun, frozen=True, kw_only=True):
     """Collectives of gradients and parameters that are too small to be limited by the link.
 
     `launch_idle_us` is their part (by number) of the idle time charged to the host's pace while it
@@ -67,7 +63,7 @@ class SmallCollectives(_Noun, frozen=True, kw_only=True):
     bytes_per_step: float | None = None
 
 
-class BackwardReductions(_Noun, frozen=True, kw_only=True):
+class BackwardReductions(Noun, frozen=True, kw_only=True):
     """Reductions that the backward pass launched, beside its own computation of `compute_us`.
 
     `tail_us` shows after the last computation of the backward pass, `last_us` of it in the last
@@ -82,7 +78,7 @@ class BackwardReductions(_Noun, frozen=True, kw_only=True):
     bytes_per_step: float | None = None
 
 
-class CollectiveWaits(_Noun, frozen=True, kw_only=True):
+class CollectiveWaits(Noun, frozen=True, kw_only=True):
     """Calls that held the host while the GPU did nothing but communicate.
 
     `idle_us` is idle time charged to these calls, part of the cause `sync`.
@@ -94,7 +90,7 @@ class CollectiveWaits(_Noun, frozen=True, kw_only=True):
     names: list[str]
 
 
-class ReducerWork(_Noun, frozen=True, kw_only=True):
+class ReducerWork(Noun, frozen=True, kw_only=True):
     """What DDP's reducer does beside communication.
 
     `idle_us` is idle time charged to the host's pace while it was there, `host_us` all its time.
@@ -106,7 +102,7 @@ class ReducerWork(_Noun, frozen=True, kw_only=True):
     idle_us: float
 
 
-class CommunicationFacts(_Noun, frozen=True, kw_only=True):
+class CommunicationFacts(Noun, frozen=True, kw_only=True):
     """Collectives of the counted steps.
 
     `same_stream_us` of the exposed time is on the stream that computes, where nothing can overlap.

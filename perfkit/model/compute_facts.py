@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-import msgspec
+from perfkit.model.noun import Noun
 
 MatrixKind = Literal["gemm", "convolution", "attention"]
 Format = Literal["fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "int8"]
@@ -16,11 +16,7 @@ Bound = Literal["compute", "memory"]
 OptimizerForm = Literal["fused", "foreach", "for-loop"]
 
 
-class _Noun(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    pass
-
-
-class Peak(_Noun, frozen=True, kw_only=True):
+class Peak(Noun, frozen=True, kw_only=True):
     """Dense peak rates of a device: TFLOP/s by number format, and memory bandwidth in GB/s."""
 
     tflops: dict[Format, float]
@@ -28,7 +24,7 @@ class Peak(_Noun, frozen=True, kw_only=True):
     source: str
 
 
-class MatrixOperator(_Noun, frozen=True, kw_only=True):
+class MatrixOperator(Noun, frozen=True, kw_only=True):
     """All calls of one operator with the same shapes; FLOPs and bytes are of one call.
 
     `m`, `n`, `k` are of the product that a GEMM computes `batch` times. `bound` is what limits it
@@ -59,7 +55,7 @@ class MatrixOperator(_Noun, frozen=True, kw_only=True):
     tile_share: float | None = None
 
 
-class MatrixClass(_Noun, frozen=True, kw_only=True):
+class MatrixClass(Noun, frozen=True, kw_only=True):
     """Operators of one class whose shapes are known: `total_us` is theirs."""
 
     kind: MatrixKind
@@ -70,7 +66,7 @@ class MatrixClass(_Noun, frozen=True, kw_only=True):
     tensor_core_share: float | None = None
 
 
-class ComputeFacts(_Noun, frozen=True, kw_only=True):
+class ComputeFacts(Noun, frozen=True, kw_only=True):
     """Matrix work of the mean step.
 
     `mfu` is the share of the step that the FLOPs of the known operators would take at the peak
@@ -87,14 +83,14 @@ class ComputeFacts(_Noun, frozen=True, kw_only=True):
     operators: list[MatrixOperator]
 
 
-class Avoidable(_Noun, frozen=True, kw_only=True):
+class Avoidable(Noun, frozen=True, kw_only=True):
     """Kernels of one kind of work that another way of saying the same would not need."""
 
     count_per_step: float
     total_us: float
 
 
-class OptimizerFacts(_Noun, frozen=True, kw_only=True):
+class OptimizerFacts(Noun, frozen=True, kw_only=True):
     """What `Optimizer.step` launches; `idle_us` is GPU idle time while the host was inside.
 
     `operators` are the kinds of arithmetic it asks for one by one, such as "addcdiv".
@@ -107,7 +103,7 @@ class OptimizerFacts(_Noun, frozen=True, kw_only=True):
     operators: list[str] = []
 
 
-class AttentionFacts(_Noun, frozen=True, kw_only=True):
+class AttentionFacts(Noun, frozen=True, kw_only=True):
     """Attention written out as two products around a softmax.
 
     `between_us` is the time of the kernels that are no products: scale, mask, softmax, dropout,
@@ -121,7 +117,7 @@ class AttentionFacts(_Noun, frozen=True, kw_only=True):
     """Whether scaled_dot_product_attention itself fell back to this form."""
 
 
-class WasteFacts(_Noun, frozen=True, kw_only=True):
+class WasteFacts(Noun, frozen=True, kw_only=True):
     """Work of the mean step that has a cheaper form; None where none was seen."""
 
     layout: Avoidable | None = None

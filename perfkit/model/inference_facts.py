@@ -8,18 +8,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-import msgspec
+from perfkit.model.noun import Noun
 
 Phase = Literal["prefill", "decode", "mixed", "forward"]
 """Prompts read, tokens generated one by one, both in one step, or a model without tokens."""
 ToldBy = Literal["names", "shapes", "kernels", "token loop"]
 
 
-class _Noun(msgspec.Struct, frozen=True, omit_defaults=True):
-    pass
-
-
-class Latency(_Noun, frozen=True, kw_only=True):
+class Latency(Noun, frozen=True, kw_only=True):
     """The distribution of `count` measured times."""
 
     count: int
@@ -29,7 +25,7 @@ class Latency(_Noun, frozen=True, kw_only=True):
     max_us: float
 
 
-class ServedSteps(_Noun, frozen=True, kw_only=True):
+class ServedSteps(Noun, frozen=True, kw_only=True):
     """The counted steps of one phase, from the ranges that a serving engine leaves.
 
     `prompts` and `generations` are requests per step; tokens are those computed in a step, of
@@ -46,7 +42,7 @@ class ServedSteps(_Noun, frozen=True, kw_only=True):
     context_tokens: float | None = None
 
 
-class PassShape(_Noun, frozen=True, kw_only=True):
+class PassShape(Noun, frozen=True, kw_only=True):
     """What the shapes of attention or convolutions say of a forward pass.
 
     `sequences` is the batch; `tokens` are computed of each sequence, which looks at `context`.
@@ -57,7 +53,7 @@ class PassShape(_Noun, frozen=True, kw_only=True):
     context: int | None = None
 
 
-class WeightReads(_Noun, frozen=True, kw_only=True):
+class WeightReads(Noun, frozen=True, kw_only=True):
     """Matrix products with weights, per step, and bounds at the device's peak rates.
 
     `rows` is what a typical read of weights serves, tokens or samples; from `balanced_rows` on,
@@ -75,7 +71,7 @@ class WeightReads(_Noun, frozen=True, kw_only=True):
     memory_gb_per_s: float | None = None
 
 
-class InferenceFacts(_Noun, frozen=True, kw_only=True):
+class InferenceFacts(Noun, frozen=True, kw_only=True):
     """An inference window.
 
     `steps` has the latency of steps and `tokens` that of the tokens of a loop inside of them;

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import msgspec
+from perfkit.model.noun import Noun
 
 
-class FailedAllocation(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class FailedAllocation(Noun, frozen=True, kw_only=True):
     """The last allocation that the device had no memory for, and the allocator at that moment.
 
     By then the allocator had given back whatever blocks were free as a whole: what is reserved and

@@ -7,20 +7,15 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-import msgspec
-
 from perfkit.model.memory_facts import FailedAllocation
+from perfkit.model.noun import Noun
 from perfkit.model.worker_facts import WorkerFacts
 
 Bound = Literal["cpu", "io", "waiting", "collate", "worker start-up", "cold cache"]
 Judgement = Literal["ok", "config", "warn", "error"]
 
 
-class _Noun(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    pass
-
-
-class RunWindow(_Noun, frozen=True, kw_only=True):
+class RunWindow(Noun, frozen=True, kw_only=True):
     """The profiled window that was analyzed: number `number` of `count`, counted from 1."""
 
     number: int
@@ -30,7 +25,7 @@ class RunWindow(_Noun, frozen=True, kw_only=True):
     reason: str | None = None
 
 
-class StepStats(_Noun, frozen=True, kw_only=True):
+class StepStats(Noun, frozen=True, kw_only=True):
     """Wall times of steps, and what of them was waiting for data."""
 
     count: int
@@ -42,7 +37,7 @@ class StepStats(_Noun, frozen=True, kw_only=True):
     data_share: float
 
 
-class StepPoint(_Noun, frozen=True, kw_only=True):
+class StepPoint(Noun, frozen=True, kw_only=True):
     """Some consecutive steps from `step` on: mean and longest wall time, mean data wait."""
 
     step: int
@@ -52,7 +47,7 @@ class StepPoint(_Noun, frozen=True, kw_only=True):
     profiled: bool = False
 
 
-class RunSteps(_Noun, frozen=True, kw_only=True):
+class RunSteps(Noun, frozen=True, kw_only=True):
     """Step times over the run. The first step, which starts everything up, is `first_us` alone.
 
     `overhead_share` is how much longer the steps of the window were than the unprofiled ones.
@@ -66,7 +61,7 @@ class RunSteps(_Noun, frozen=True, kw_only=True):
     points: list[StepPoint] = []
 
 
-class LoaderFacts(_Noun, frozen=True, kw_only=True):
+class LoaderFacts(Noun, frozen=True, kw_only=True):
     """One loader; times are means per batch.
 
     `wait_share` is what steps waited for it, of their wall time. A batch takes `make_us` to make,
@@ -117,7 +112,7 @@ class LoaderFacts(_Noun, frozen=True, kw_only=True):
     reason: str | None = None
 
 
-class FileSystemFacts(_Noun, frozen=True, kw_only=True):
+class FileSystemFacts(Noun, frozen=True, kw_only=True):
     """Where files of the run lie; `layout` and `counters` as their source names them."""
 
     role: str
@@ -139,7 +134,7 @@ class FileSystemFacts(_Noun, frozen=True, kw_only=True):
     counters: dict[str, float] | None = None
 
 
-class CheckpointFacts(_Noun, frozen=True, kw_only=True):
+class CheckpointFacts(Noun, frozen=True, kw_only=True):
     """Checkpoints of the run: how long they took and held the training thread.
 
     Those before the first step's start and after the last one's end are no part of
@@ -156,7 +151,7 @@ class CheckpointFacts(_Noun, frozen=True, kw_only=True):
     calls: list[str] = []
 
 
-class ClockReason(_Noun, frozen=True, kw_only=True):
+class ClockReason(Noun, frozen=True, kw_only=True):
     """Share of samples in which the driver held the clocks down for this reason."""
 
     name: str
@@ -164,7 +159,7 @@ class ClockReason(_Noun, frozen=True, kw_only=True):
     judgement: Judgement
 
 
-class GpuFacts(_Noun, frozen=True, kw_only=True):
+class GpuFacts(Noun, frozen=True, kw_only=True):
     """NVML samples of one GPU: means, unless the name says otherwise.
 
     Means, shares and their number `samples` are of those between the first step's end and the last
@@ -184,7 +179,7 @@ class GpuFacts(_Noun, frozen=True, kw_only=True):
     ecc_uncorrected: int | None = None
 
 
-class MemoryFacts(_Noun, frozen=True, kw_only=True):
+class MemoryFacts(Noun, frozen=True, kw_only=True):
     """The caching allocator over the run, or over the recording where no run was watched.
 
     `creep_bytes_per_step` is a robust slope.
@@ -209,7 +204,7 @@ class MemoryFacts(_Noun, frozen=True, kw_only=True):
     """Where the recording tells of allocations."""
 
 
-class HostFacts(_Noun, frozen=True, kw_only=True):
+class HostFacts(Noun, frozen=True, kw_only=True):
     """The training process on its machine, between the first and the last sample.
 
     `run_delay_share`: of the time, how long the training thread was ready to run without a core.
@@ -227,7 +222,7 @@ class HostFacts(_Noun, frozen=True, kw_only=True):
     rss_max_bytes: int | None = None
 
 
-class GcFacts(_Noun, frozen=True, kw_only=True):
+class GcFacts(Noun, frozen=True, kw_only=True):
     """Python's garbage collector on the training thread."""
 
     count: int
@@ -239,7 +234,7 @@ class GcFacts(_Noun, frozen=True, kw_only=True):
     """Collections of the oldest generation."""
 
 
-class RunFacts(_Noun, frozen=True, kw_only=True):
+class RunFacts(Noun, frozen=True, kw_only=True):
     """One rank of a run, from the records of its Capture."""
 
     capture: str

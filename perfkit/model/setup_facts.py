@@ -5,10 +5,10 @@ Numbers carry their unit in the name; an absent value was not seen.
 
 from __future__ import annotations
 
-import msgspec
+from perfkit.model.noun import Noun
 
 
-class SetupFacts(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class SetupFacts(Noun, frozen=True, kw_only=True):
     """One rank's settings as its run had them.
 
     `threads` are those of torch's operators; `local_ranks` how many ranks the launcher started on

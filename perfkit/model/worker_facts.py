@@ -5,10 +5,10 @@ Numbers carry their unit in the name; shares are 0..1; an absent value was not m
 
 from __future__ import annotations
 
-import msgspec
+from perfkit.model.noun import Noun
 
 
-class WorkerFacts(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class WorkerFacts(Noun, frozen=True, kw_only=True):
     """The workers of one loader; their first batches, which include their start, do not enter."""
 
     made: int
