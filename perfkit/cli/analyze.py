@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from typing import TYPE_CHECKING
 
 import click
 
 from perfkit.cli.memory import one_report
-from perfkit.cli.numbers import Whole
+from perfkit.cli.numbers import Price, Whole
 from perfkit.cli.output import progress_bar, refuse_overwriting, write
 from perfkit.errors import PerfkitError
 
@@ -29,7 +28,9 @@ _WIDEST = 120
 @click.option("--rank", type=Whole(0), help="This rank of a recorded run.")
 @click.option("--window", type=Whole(1), help="This profiled window of it, from 1.")
 @click.option("--gpus", type=Whole(1), help="GPUs of the job: what idle time costs a day.")
-@click.option("--gpu-hour-price", type=float, metavar="X", help="Price of an hour of one of them.")
+@click.option(
+    "--gpu-hour-price", type=Price(), metavar="X", help="Price of an hour of one of them."
+)
 @click.option("--rule", multiple=True, metavar="CODE", help="Only this advice; repeatable.")
 @click.option("--ignore", multiple=True, metavar="CODE", help="Not this advice; repeatable.")
 @click.option("--all", "everything", is_flag=True, help="Small findings too (below 0.5 % a step).")
@@ -64,7 +65,8 @@ def analyze(
 
     if show and html in (None, "-"):
         raise PerfkitError("--open needs a file to open: add --html report.html.")
-    _check_price(gpus, gpu_hour_price)
+    if gpu_hour_price is not None and gpus is None:
+        raise PerfkitError("--gpu-hour-price needs the number of GPUs: add --gpus 8.")
     _check_targets(path, html, json, markdown)
     settings = _settings(everything)
     with progress_bar() as progress:
@@ -108,15 +110,6 @@ def _settings(everything: bool) -> Settings:
 
     settings = settings_near(Path.cwd())
     return msgspec.structs.replace(settings, least_share=0.0) if everything else settings
-
-
-def _check_price(gpus: int | None, price: float | None) -> None:
-    if price is None:
-        return
-    if gpus is None:
-        raise PerfkitError("--gpu-hour-price needs the number of GPUs: add --gpus 8.")
-    if not (math.isfinite(price) and price > 0):
-        raise PerfkitError("--gpu-hour-price must be above 0: give what one GPU costs an hour.")
 
 
 def _with_money(diagnosis: Diagnosis, gpus: int, price: float | None) -> Diagnosis:

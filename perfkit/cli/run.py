@@ -5,10 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
+from perfkit.cli.numbers import Whole
 from perfkit.errors import PerfkitError
+
+if TYPE_CHECKING:
+    from perfkit.collectors.session import Options
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -16,10 +21,16 @@ from perfkit.errors import PerfkitError
     "-o", "--out", default="perfkit-run", show_default=True, help="Folder of the Capture."
 )
 @click.option("-m", "--module", is_flag=True, help="SCRIPT is a module, as with python -m.")
-@click.option("--wait", default=5, show_default=True, help="Steps before the profiled window.")
-@click.option("--warmup", default=3, show_default=True, help="Steps to warm the profiler up.")
-@click.option("--active", default=20, show_default=True, help="Steps of the profiled window.")
-@click.option("--repeat", default=1, show_default=True, help="Profiled windows.")
+@click.option(
+    "--wait", type=Whole(0), default=5, show_default=True, help="Steps before the profiled window."
+)
+@click.option(
+    "--warmup", type=Whole(0), default=3, show_default=True, help="Steps to warm the profiler up."
+)
+@click.option(
+    "--active", type=Whole(1), default=20, show_default=True, help="Steps of the profiled window."
+)
+@click.option("--repeat", type=Whole(0), default=1, show_default=True, help="Profiled windows.")
 @click.option("--ranks", metavar="0,8", help="Ranks that open windows; all, unless given.")
 @click.option("--shapes", is_flag=True, help="Record the operators' input shapes.")
 @click.option("--stacks", is_flag=True, help="Record Python stacks: findings then name lines.")
@@ -46,8 +57,6 @@ def run(
     """
     from pathlib import Path
 
-    from perfkit.collectors.guard import disabled
-    from perfkit.collectors.script import run_script
     from perfkit.collectors.session import Options
     from perfkit.model.capture import Schedule
 
@@ -60,10 +69,16 @@ def run(
         record_shapes=shapes,
         with_stack=stacks,
     )
+    return _collected(script, list(arguments), options, module)
+
+
+def _collected(script: str, arguments: list[str], options: Options, is_module: bool) -> int:
+    """The exit status of the script."""
+    from perfkit.collectors.guard import disabled
+    from perfkit.collectors.script import run_script
+
     try:
-        return run_script(
-            script, list(arguments), None if disabled() else options, is_module=module
-        )
+        return run_script(script, arguments, None if disabled() else options, is_module=is_module)
     except KeyboardInterrupt:
         # as an interrupted python ends, so that a shell loop around it ends too
         signal.signal(signal.SIGINT, signal.SIG_DFL)

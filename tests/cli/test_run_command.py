@@ -33,6 +33,19 @@ def test_ranks_are_numbers(tmp_path: Path) -> None:
     assert "numbers such as 0,8" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("option", "number", "least"),
+    [("--wait", "abc", 0), ("--warmup", "-1", 0), ("--active", "0", 1), ("--repeat", "1.5", 0)],
+)
+def test_a_schedule_is_of_whole_numbers(
+    tmp_path: Path, option: str, number: str, least: int
+) -> None:
+    (tmp_path / "train.py").write_text("")
+    result = start([*RUN, option, number, "train.py"], tmp_path, False, {})
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+    assert f"{option} takes a whole number from {least} on, not '{number}': write" in result.stderr
+
+
 @pytest.mark.parametrize("module", [False, True])
 def test_a_script_finds_itself_as_under_python(tmp_path: Path, module: bool) -> None:
     (tmp_path / "train.py").write_text(ASK)
