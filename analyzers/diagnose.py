@@ -26,6 +26,7 @@ from perfkit.analyzers.transfers import collectives, copies, overlap
 from perfkit.analyzers.waste_facts import waste_facts
 from perfkit.analyzers.whatif import saved_by_cause, what_if
 from perfkit.model.cause import CAUSES
+from perfkit.model.communication_facts import CommunicationFacts
 from perfkit.model.compute_facts import Peak
 from perfkit.model.diagnosis import (
     Breakdown,
@@ -67,17 +68,20 @@ def diagnosis_of(
     return found if capture is None else with_run(found, capture)
 
 
-class _Replayed(NamedTuple):
-    """What rests on the dependency graph and its replay."""
+class _Slow(NamedTuple):
+    """What is made beside the tables: the replay, what rests on it, and facts of collectives."""
 
     fidelity: Fidelity
     saved_us: dict[str, float]
     whatif: WhatIf
+    collective_facts: CommunicationFacts | None
 
     @classmethod
-    def of(cls, facts: Facts) -> _Replayed:
+    def of(cls, facts: Facts) -> _Slow:
         """All of it, in the order in which one needs the other."""
-        return cls(fidelity(facts), saved_by_cause(facts), what_if(facts))
+        return cls(
+            fidelity(facts), saved_by_cause(facts), what_if(facts), communication_facts(facts)
+        )
 
 
 def _of_trace(facts: Facts, own_peaks: Peaks) -> Diagnosis:
@@ -87,16 +91,14 @@ def _of_trace(facts: Facts, own_peaks: Peaks) -> Diagnosis:
 
 def _tables(facts: Facts, own_peaks: Peaks, beside: Executor) -> Diagnosis:
     """Everything; half of it is made beside the rest, and asked for last."""
-    replayed = beside.submit(_Replayed.of, facts)
-    communication = beside.submit(communication_facts, facts)
-    trace = facts.trace
+    slow = beside.submit(_Slow.of, facts)
     kernels, summary = kernel_tables(facts)
     breakdown, idle = _means(facts)
     software, matrix = framework(facts, kernels), compute_facts(facts, own_peaks)
     waste = beside.submit(waste_facts, facts, software)
     return Diagnosis(
         perfkit_version=__version__,
-        source=_source(trace),
+        source=_source(facts.trace),
         device=_device(facts),
         verdict="",
         steps=_steps(facts),
@@ -111,7 +113,7 @@ def _tables(facts: Facts, own_peaks: Peaks, beside: Executor) -> Diagnosis:
         framework=software,
         places=places(facts),
         step_rows=_step_rows(facts),
-        ranks=_ranks(trace, breakdown, idle),
+        ranks=_ranks(facts.trace, breakdown, idle),
         blame=[],
         findings=[],
         timeline=timeline_of_step(facts),
@@ -121,11 +123,11 @@ def _tables(facts: Facts, own_peaks: Peaks, beside: Executor) -> Diagnosis:
         compute=matrix,
         outliers=outliers(facts),
         waste=waste.result(),
-        environment=_environment(trace),
-        collective_facts=communication.result(),
-        fidelity=replayed.result().fidelity,
-        saved_us=replayed.result().saved_us,
-        whatif=replayed.result().whatif,
+        environment=_environment(facts.trace),
+        fidelity=slow.result().fidelity,
+        saved_us=slow.result().saved_us,
+        whatif=slow.result().whatif,
+        collective_facts=slow.result().collective_facts,
     )
 
 

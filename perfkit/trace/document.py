@@ -21,6 +21,7 @@ BLOCK_BYTES = 2 << 20  # larger ones leave the processor's cache, smaller ones c
 _LAST_BYTES = 64 << 10  # the end of the list is searched for here, so it stays small
 _LARGEST_HEADER = 64 << 20
 _LIST_START = re.compile(rb'"traceEvents"\s*:\s*\[')
+_MEMORY_TIMELINE = re.compile(rb"\[\s*\[\s*-?\d+\s*,")
 _LOG_LINES = re.compile(rb'"(?:INFO|WARNING|ERROR)"\s*:\s*\[.*?"\s*\]\s*,?', re.DOTALL)
 _LARGEST_VALUE = 4096
 _BLANK = b"\xef\xbb\xbf \t\r\n"  # with the byte order mark
@@ -51,6 +52,7 @@ def _header(path: str, stream: Iterator[bytes]) -> tuple[bytes, bytes, int]:
         text = text + chunk if text else chunk.lstrip(_BLANK)
         start = _list_start(text, len(text) - len(chunk) - _LONGEST_KEY)
         if start is not None:
+            _refuse_memory_timeline(path, text)
             return text[:start], text[start:], taken - len(text) + start
         if len(text) > _LARGEST_HEADER:
             break
@@ -60,6 +62,14 @@ def _header(path: str, stream: Iterator[bytes]) -> tuple[bytes, bytes, int]:
         f"{path} is no PyTorch Profiler trace (it has no traceEvents list): "
         "export one with torch.profiler's export_chrome_trace and pass that file."
     )
+
+
+def _refuse_memory_timeline(path: str, text: bytes) -> None:
+    if _MEMORY_TIMELINE.match(text):
+        raise PerfkitError(
+            f"{path} is no trace but lists of numbers, as torch.profiler's export_memory_timeline "
+            "writes: export with export_chrome_trace and pass that file."
+        )
 
 
 def _list_start(text: bytes, searched: int) -> int | None:

@@ -131,6 +131,22 @@ def test_a_list_of_other_things(tmp_path: Path, content: bytes) -> None:
     assert "FILE holds no profiler events" in refused(tmp_path, content)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[[-1, 1, 37888, 7], [1674, 3, -512, 2]]",
+        gzip.compress(b"[[-1, 1, 37888, 7]]"),
+        b"[[1674, 1675], [[0, 512], [0, 0]]]",
+    ],
+    ids=["raw", "gzip", "by-category"],
+)
+def test_a_memory_timeline_is_named(tmp_path: Path, content: bytes) -> None:
+    assert refused(tmp_path, content) == (
+        "FILE is no trace but lists of numbers, as torch.profiler's export_memory_timeline writes:"
+        " export with export_chrome_trace and pass that file."
+    )
+
+
 @pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
 def test_nesting_without_end_instead_of_events(tmp_path: Path, share: float) -> None:
     text = b'{"a": ' + b"[" * int(10_000 * share) + b', "traceEvents": [' + b"[" * 100_000
