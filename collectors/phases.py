@@ -36,14 +36,16 @@ class Phases:
         """Whether phases are told apart, as far as was known at the last `look`."""
         self.waited_ns = 0
         """Time waited for data so far."""
+        self.waits = False
+        """Whether a batch is waited for: a wait inside of it is a part of it."""
         self.thread = get_ident()
         self.on_optimizer: Callable[[int], None] | None = None
         self.on_wait: Callable[[], None] | None = None
         self.has_backward = False
         """Whether a backward pass has been seen, so that an optimizer step is to be expected."""
         self.on_phase_end: list[Callable[[str], None]] = []
-        self._listening = listener()
-        self._waits = False
+        self.listening = listener()
+        """Whether a profiler runs."""
         self._wait_began_ns = 0
         self._range: Handle | None = None
         self._hooks = OptimizerHooks(self._optimizer_begins, self._optimizer_ended)
@@ -56,7 +58,7 @@ class Phases:
 
     def install(self) -> None:
         """Hook into torch: its backward pass and every optimizer."""
-        self._listening = listener()
+        self.listening = listener()
         self._hooks.put()
         self._hook_backward()
         self._is_installed, self._hooked = True, (True, True)
@@ -76,7 +78,7 @@ class Phases:
             for call in tuple(self.on_phase_end):
                 call(self.current)
         self.current = phase
-        self._range = open_phase(phase) if phase and self._listening() else None
+        self._range = open_phase(phase) if phase and self.listening() else None
 
     def enter_here(self, phase: str | None) -> None:
         """The same where the caller is on the training thread; raises nothing."""
@@ -89,7 +91,7 @@ class Phases:
 
     def look(self) -> bool:
         """Find out whether anybody looks at phases now; where nobody does, none is left open."""
-        looked_at = self.looked_at = self._listening() or bool(self.on_phase_end)
+        looked_at = self.looked_at = self.listening() or bool(self.on_phase_end)
         if not looked_at and self.current is not None:
             self.enter(None)
         self._unsettled = False
@@ -116,24 +118,24 @@ class Phases:
         False on other threads, and inside of another wait. `now_ns` is what the clock has just
         said, to a caller who knows that this is the training thread.
         """
-        if self._waits or (not now_ns and get_ident() != self.thread):
+        if self.waits or (not now_ns and get_ident() != self.thread):
             return False
         try:
             if self.on_wait is not None:
                 self.on_wait()
-            if self._unsettled or self.looked_at or self._listening() or self.on_phase_end:
+            if self._unsettled or self.looked_at or self.listening() or self.on_phase_end:
                 now_ns = 0
                 if self.look():
                     self.enter("data")
         except Exception as error:
             failed("Marking the data wait", error)
-        self._waits, self._wait_began_ns = True, now_ns or perf_counter_ns()
+        self.waits, self._wait_began_ns = True, now_ns or perf_counter_ns()
         return True
 
     def end_wait(self, completed: bool) -> None:
         """The wait is over, with a batch where it was completed."""
         self.waited_ns += perf_counter_ns() - self._wait_began_ns
-        self._waits = False
+        self.waits = False
         if self.looked_at:
             self.enter_here("forward" if completed else None)
 

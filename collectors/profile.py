@@ -5,14 +5,15 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from os import PathLike, fspath
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from perfkit.collectors.guard import attempt, disabled
 from perfkit.collectors.session import Ended, Options, Session, begin_session, current
+from perfkit.collectors.steps import Steps
 from perfkit.model.capture import Schedule
 
 P = ParamSpec("P")
@@ -164,39 +165,3 @@ def _is_compiling() -> bool:
     """Whether torch.compile traces the caller, and must find nothing of ours."""
     torch: Any = sys.modules.get("torch")
     return torch is not None and bool(torch.compiler.is_compiling())
-
-
-class Steps(Generic[T]):
-    """What `profile.steps` returns: iterates as the loader does, and has its length."""
-
-    def __init__(self, loader: Iterable[T], session: Session) -> None:
-        self._loader = loader
-        self._session = session
-
-    def __len__(self) -> int:
-        return len(self._loader)  # type: ignore[arg-type]
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._loader, name)
-
-    def __iter__(self) -> Iterator[T]:
-        session = self._session
-        begin_wait, end_wait = session.phases.begin_wait, session.phases.end_wait
-        end_step, now_ns = session.step, 0
-        attempt("Beginning a step", session.begin, "steps()")
-        batches: Any = None
-        while True:
-            batch, outermost = _END, begin_wait(now_ns)
-            try:
-                batches = iter(self._loader) if batches is None else batches
-                batch = next(batches, _END)
-            finally:
-                if outermost:
-                    end_wait(batch is not _END)
-            if batch is _END:
-                return
-            yield batch
-            now_ns = end_step("steps()")
-
-
-_END: Any = object()

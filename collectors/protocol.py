@@ -74,7 +74,7 @@ class Collector(Protocol):
 
 @runtime_checkable
 class EachStep(Protocol):
-    """A collector that is told of steps: those it asks for, and at least one in 10 ms."""
+    """A collector that is told of steps: those it asks for, and at least one in 100 ms."""
 
     def step(self, step: int) -> float:
         """Step number `step` has just ended; on the training thread, so take a microsecond.

@@ -36,8 +36,9 @@ _WAITS_NEXT: frozenset[Marker] = frozenset({"dataloader", "steps()"})
 """Where a step ends so, a batch is waited for at once."""
 _TRIGGERED_WINDOWS = 3
 _TICK_NS = 1_000_000_000
-_REST_NS = 10_000_000
+_REST_NS = 100_000_000
 """After so long collectors are told of a step that none of them has asked for."""
+_MOST_QUIET = 512
 _MOST_ACCUMULATED = 256
 """Batches with a backward pass after which no optimizer is expected any more."""
 
@@ -70,7 +71,6 @@ class Session:
         self._looks = True
         """Whether a step's end has to look who is there to see phases; a wait does so itself."""
         self._optimizer: int | None = None
-        self._step = 0
         self._accumulated = 0
         self._triggers = _TRIGGERED_WINDOWS if options.watch else 0
         self._collectors: list[Collector] = []
@@ -79,14 +79,15 @@ class Session:
         self._tick_due_ns = 0
         self._due_step: float = 0
         """The step whose end a collector has asked to be told of."""
-        self._due_ns = 0
+        self.quiet_until_ns = 0
+        """Until then no collector has to be told of others; see `quiet_steps`."""
         self.windows = 0
         """Profiled windows that were written."""
         self.active = False
         self.inside = False
         """Whether a decorated step runs: one inside of it is a part of it."""
         self.phases = Phases()
-        self._clock = StepClock(self.phases)
+        self.clock = StepClock(self.phases)
         self._profiler = TorchProfiler(options.schedule, self._window_ended)
 
     def start(self) -> None:
@@ -102,13 +103,13 @@ class Session:
             return
         self.active = True
         rank = self._folder.facts.rank
-        self._collectors = [self._clock, *watchers(), SignalTrigger(self._request)]
+        self._collectors = [self.clock, *watchers(), SignalTrigger(self._request)]
         if ranks is None or rank in ranks:
             self._collectors.append(self._profiler)
         self.phases.on_optimizer, self.phases.on_wait = self._optimizer_stepped, self._batch_wanted
         attempt("Hooking into torch", self.phases.install)
         self._keep(self._each("start", self._run()))
-        self._clock.set_profiled(self._profiler.recording, 0)
+        self.clock.set_profiled(self._profiler.recording)
         self.phases.look()
         self._tell()
         atexit.register(self.stop)
@@ -133,7 +134,7 @@ class Session:
         """A step begins here; what ran since the last one ended belongs to none."""
         self.begin(marker)
         if self.active and self.phases.is_training_thread():
-            self._clock.restart(self._step)
+            self.clock.restart()
 
     def step(self, marker: Marker) -> int:
         """A step has ended, and the next one begins. Raises nothing.
@@ -173,7 +174,7 @@ class Session:
         """
         if not self.active:
             return
-        self.active = False
+        self.active, self.quiet_until_ns = False, 0
         atexit.unregister(self.stop)
         attempt("Closing a range", self.phases.enter, None)
         self._tell()
@@ -188,7 +189,7 @@ class Session:
 
     def abandon(self) -> None:
         """This is a forked child, and the run is its parent's."""
-        self.active = False
+        self.active, self.quiet_until_ns = False, 0
         self.phases.thread = -1
 
     def _run(self) -> Run:
@@ -204,7 +205,7 @@ class Session:
             begin_wait=self.phases.begin_wait,
             end_wait=self.phases.end_wait,
             on_phase_end=self.phases.on_phase_end,
-            running_step=lambda: self._step or None,
+            running_step=lambda: self.clock.running_step or None,
         )
 
     def _each(self, method: str, *args: object) -> list[Collector]:
@@ -230,7 +231,7 @@ class Session:
     def _keep(self, collectors: list[Collector]) -> None:
         self._collectors = collectors
         each_step = [(c, c.step) for c in collectors if isinstance(c, EachStep)]
-        self._each_step = [(self._clock, self._clock.settle), *each_step]
+        self._each_step = [(self.clock, self.clock.settle), *each_step]
         self._each_second = [(c, c.tick) for c in collectors if isinstance(c, EachSecond)]
 
     def _take(self, marker: Marker) -> None:
@@ -241,28 +242,35 @@ class Session:
             self.phases.on_wait = None
         if self._strength > _STRENGTH["optimizer"]:
             self.phases.on_optimizer = None
-        self._clock.forget(self._step)
-        self._due_step = self._step
+        self.clock.forget()
+        self._request_step()
         self.phases.look()
 
+    def quiet_steps(self) -> int:
+        """So many of the next steps, until `quiet_until_ns`, need not end with `step`.
+
+        They have to be added to `clock`, while nobody looks at phases.
+        """
+        left = 0 if self.phases.looked_at else self._due_step - self.clock.running_step
+        return int(min(max(left, 0), _MOST_QUIET))
+
     def _end_step(self) -> int:
-        step, phases = self._step, self.phases
-        self._step = step + 1
+        phases, step = self.phases, self.clock.running_step
         if phases.current is not None:
             phases.enter(None)
-        now = self._clock.end_step()
-        if step < self._due_step and now < self._due_ns and not self._looks:
+        now = self.clock.end_step()
+        if step < self._due_step and now < self.quiet_until_ns and not self._looks:
             return now
-        if step >= self._due_step or now >= self._due_ns:
-            self._tell_of_step(step)
+        if step >= self._due_step or now >= self.quiet_until_ns:
+            self._tell_of_step(step, now)
         if self._looks:
             phases.look()
         return 0
 
-    def _tell_of_step(self, step: int) -> None:
+    def _tell_of_step(self, step: int, now_ns: int) -> None:
         """The collectors hear that it has ended, and say which one they have to hear of next."""
-        clock, self._due_step = self._clock, inf
-        self._due_ns = clock.last_ns + _REST_NS
+        clock, self._due_step = self.clock, inf
+        self.quiet_until_ns = now_ns + _REST_NS
         for collector, ended in self._each_step:
             try:
                 due = ended(step)  # in which a signal may set _due_step
@@ -270,12 +278,12 @@ class Session:
             except Exception as error:
                 self._drop(collector, error)
         was_recording, recording = clock.profiled, self._profiler.recording
-        clock.set_profiled(recording, step + 1)
+        clock.set_profiled(recording)
         if was_recording and not recording:
-            clock.restart(step + 1)  # exporting is perfkit's time, not the next step's
+            clock.restart()  # exporting is perfkit's time, not the next step's
         elif clock.slowdown is not None:
             self._open_for_slowdown()
-        if clock.last_ns >= self._tick_due_ns:
+        if now_ns >= self._tick_due_ns:
             self._tick()
 
     def _tick(self) -> None:
@@ -287,7 +295,7 @@ class Session:
                 self._drop(collector, error)
 
     def _open_for_slowdown(self) -> None:
-        found, self._clock.slowdown = self._clock.slowdown, None
+        found, self.clock.slowdown = self.clock.slowdown, None
         if found is not None and self._triggers:
             self._triggers -= 1
             self._request(found)
@@ -295,7 +303,11 @@ class Session:
     def _request(self, reason: Reason) -> None:
         """Open a window at the next step."""
         self._profiler.request(reason)
-        self._due_step = 0
+        self._request_step()
+
+    def _request_step(self) -> None:
+        """Collectors have to be told of the running step's end."""
+        self._due_step, self.quiet_until_ns = 0, 0
 
     def _optimizer_stepped(self, optimizer: int) -> None:
         self._optimizer = self._optimizer or optimizer

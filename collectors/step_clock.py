@@ -36,8 +36,8 @@ Slowdown = Literal["slow-step", "slow-steps"]
 class StepClock:
     """Wall time and data wait of every step, kept as blocks of StepTimes.
 
-    Data waits are those of `phases`. What runs at every step's end only reads: a full block is
-    written by `settle`, which has to be called for the step that this said.
+    Data waits are those of `phases`. A step ends with `end_step`, or where both lists get one more:
+    nothing is written then, but by `settle`, which has to be called for the step that this said.
     """
 
     name = "step times"
@@ -48,18 +48,21 @@ class StepClock:
         """Whether the profiler runs, and its overhead is in the times; for `set_profiled`."""
         self.slowdown: Slowdown | None = None
         """What the watch has found; whoever acts upon it takes it away."""
+        self.ends_ns = [0]
+        """When the block begins, and its steps end, on the clock of `time.perf_counter_ns`."""
+        self.waited_ns = [0]
+        """What had been waited for data by then."""
         self._file: RecordFile | None = None
+        self._first = 0
+        """The block's first step."""
         self._block_start_ns = 0
         self._block_due_ns = 0
-        self._first = self._last = 0
-        """Steps of the block, the last one if it gets full."""
-        self._ends_ns: list[int] = []
-        """When the block begins, and its steps end, on the clock of `time.perf_counter_ns`."""
-        self._waited_ns: list[int] = []
-        """What had been waited for data by then."""
-        self.last_ns = 0
-        """When the last step ended."""
         self._watch = Watch()
+
+    @property
+    def running_step(self) -> int:
+        """Its number."""
+        return self._first + len(self.ends_ns) - 1
 
     def sight(self) -> Sight:
         """Clocks are everywhere."""
@@ -68,23 +71,22 @@ class StepClock:
     def start(self, run: Run) -> None:
         """Begin the first step."""
         self._file = run.records("steps")
-        self.restart(0)
+        self.restart()
 
-    def restart(self, step: int) -> None:
-        """Forget the running step: the next one is number `step` and begins now."""
+    def restart(self) -> None:
+        """The running step begins anew."""
         self._write()
-        self.forget(step)
+        self.forget()
 
-    def forget(self, step: int) -> None:
-        """Forget the steps of late too, which a weaker marker had cut."""
-        self.last_ns = perf_counter_ns()
-        self._begin_block(step)
+    def forget(self) -> None:
+        """The same, and steps of late are left out, which a weaker marker had cut."""
+        self._begin_block(perf_counter_ns())
 
     def end_step(self) -> int:
         """The running step ends now, which is returned."""
-        now = self.last_ns = perf_counter_ns()
-        self._ends_ns.append(now)
-        self._waited_ns.append(self._phases.waited_ns)
+        now = perf_counter_ns()
+        self.ends_ns.append(now)
+        self.waited_ns.append(self._phases.waited_ns)
         return now
 
     def settle(self, step: int) -> int:
@@ -92,17 +94,15 @@ class StepClock:
 
         Returns the number of the step that fills the block that follows.
         """
-        if self.last_ns >= self._block_due_ns or step >= self._last:
+        if self.ends_ns[-1] >= self._block_due_ns or step >= self._first + _BLOCK_STEPS - 1:
             self._write()
-            self._begin_block(step + 1)
-        return self._last
+        return self._first + _BLOCK_STEPS - 1
 
-    def set_profiled(self, profiled: bool, step: int) -> None:
-        """From step number `step` on, which begins, the profiler runs or does not."""
+    def set_profiled(self, profiled: bool) -> None:
+        """From the running step on, which has just begun, the profiler runs or does not."""
         if profiled is not self.profiled:
             self._write()
             self.profiled = profiled
-            self._begin_block(step)
 
     def stop(self) -> None:
         """Write the last block."""
@@ -111,19 +111,16 @@ class StepClock:
         if file is not None:
             file.close()
 
-    def _begin_block(self, first: int) -> None:
-        self._first, self._last = first, first + _BLOCK_STEPS - 1
-        self._ends_ns, self._waited_ns = [self.last_ns], [self._phases.waited_ns]
-        self._block_start_ns = time.time_ns() - (perf_counter_ns() - self.last_ns)
-        self._block_due_ns = self.last_ns + _BLOCK_NS
+    def _begin_block(self, now_ns: int) -> None:
+        """With the running step; the lists stay the same ones, as others add to them."""
+        self._first = self.running_step
+        self.ends_ns[:], self.waited_ns[:] = [now_ns], [self._phases.waited_ns]
+        self._block_start_ns = time.time_ns() - (perf_counter_ns() - now_ns)
+        self._block_due_ns = now_ns + _BLOCK_NS
 
     def _write(self) -> None:
-        """The block as a record, and before the watch."""
-        ends, waited = self._ends_ns, self._waited_ns
-        self._ends_ns, self._waited_ns = ends[-1:], waited[-1:]
-        wall, data = _between(ends), _between(waited)
-        if self._file is None or not wall:
-            return
+        """The block as a record, and before the watch; another block begins."""
+        wall, data = _between(self.ends_ns), _between(self.waited_ns)
         record = StepTimes(
             first=self._first,
             start_ns=self._block_start_ns,
@@ -131,6 +128,9 @@ class StepClock:
             data_us=_tenths_us(map(min, data, wall)),
             profiled=self.profiled,
         )
+        self._begin_block(self.ends_ns[-1])
+        if self._file is None or not wall:
+            return
         if not self.profiled:
             self.slowdown = self._watch.add(record.wall_us) or self.slowdown
         self._file.add(record)

@@ -1,0 +1,99 @@
+"""`p.steps()` times every turn and every wait, also while no collector has to be told of steps."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import perfkit
+from perfkit.collectors.session import current
+from perfkit.model.capture import StepTimes
+from tests.collectors.training import records, step_count
+
+torch: Any = pytest.importorskip("torch")
+QUIET = 305
+"""A step by which collectors rest."""
+SLOW_S, SLOW_US = 0.03, 30_000
+
+
+def times(capture: Path) -> tuple[list[float], list[float]]:
+    """Wall time and data wait of every step."""
+    blocks = records(capture, StepTimes)
+    wall = list(chain.from_iterable(block.wall_us for block in blocks))
+    return wall, list(chain.from_iterable(block.data_us for block in blocks))
+
+
+def slow(us: list[float]) -> list[int]:
+    return [step for step, took in enumerate(us) if took >= SLOW_US]
+
+
+def slow_at(batch: int, count: int) -> Iterator[int]:
+    for number in range(count):
+        time.sleep(SLOW_S * (number == batch))
+        yield number
+
+
+def test_a_slow_batch_and_a_slow_turn_are_those_of_their_steps(tmp_path: Path) -> None:
+    with perfkit.profile(tmp_path, repeat=0, watch=False) as p:
+        for number in p.steps(slow_at(QUIET, 320)):
+            time.sleep(SLOW_S * (number == QUIET + 3))
+    wall, data = times(tmp_path)
+    assert len(wall) == 320
+    assert slow(data) == [QUIET]
+    assert slow(wall) == [QUIET, QUIET + 3]
+
+
+def test_steps_take_all_of_the_loops_time(tmp_path: Path) -> None:
+    with perfkit.profile(tmp_path, repeat=0, watch=False) as p:
+        began = time.perf_counter()
+        for _ in p.steps(range(2000)):
+            time.sleep(1e-4)
+        took_us = (time.perf_counter() - began) * 1e6
+    wall, data = times(tmp_path)
+    assert 0.9 * took_us < sum(wall) <= took_us
+    assert sum(data) < 0.2 * sum(wall)
+
+
+def test_another_profiler_sees_the_phases_of_the_steps_after_its_start(tmp_path: Path) -> None:
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    with torch.profiler.profile(activities=activities):
+        pass  # the first start takes so long that collectors rest no more
+    theirs = torch.profiler.profile(activities=activities)
+    with perfkit.profile(tmp_path, repeat=0, watch=False) as p:
+        for number in p.steps(range(QUIET + 10)):
+            if number == QUIET:
+                theirs.start()
+            if number == QUIET + 3:
+                theirs.stop()
+    assert [event.name for event in theirs.events()].count("perfkit::data") == 3
+
+
+def test_a_loaders_error_reaches_the_loop_and_ends_its_wait(tmp_path: Path) -> None:
+    def broken() -> Iterator[int]:
+        yield from range(QUIET)
+        raise OSError("the disk is gone")
+
+    with perfkit.profile(tmp_path, repeat=0, watch=False) as p:
+        with pytest.raises(OSError, match="the disk is gone"):
+            for _ in p.steps(broken()):
+                pass
+        for _ in p.steps(slow_at(4, 6)):
+            pass
+    wall, data = times(tmp_path)
+    assert slow(data) == [QUIET + 4]
+    assert len(wall) == step_count(tmp_path) == QUIET + 6
+
+
+def test_a_loop_that_goes_on_after_the_run_adds_nothing(tmp_path: Path) -> None:
+    with perfkit.profile(tmp_path, repeat=0, watch=False) as p:
+        turns = iter(p.steps(range(QUIET + 20)))
+        for _ in range(QUIET):
+            next(turns)
+    assert list(turns) == list(range(QUIET, QUIET + 20))
+    assert current() is None
+    assert step_count(tmp_path) == QUIET - 1
