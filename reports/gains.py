@@ -26,10 +26,11 @@ def is_within_error(gain: Gain) -> bool:
     return gain.expected < error
 
 
-def step_text(now_us: float, gain: Gain) -> str:
+def step_text(diagnosis: Diagnosis, gain: Gain) -> str:
     """Such as "now 24.1 ms -> 18.0 ms (17.2 to 19.5; never below 16.9)"."""
     if gain.expected is None:
-        return f"at most {time_us(gain.bound)} per step"
+        return f"at most {time_us(gain.bound)}{per_step(diagnosis)}"
+    now_us = diagnosis.steps.mean_us
     least = _after(now_us, gain.bound)
     if is_within_error(gain):
         return f"{WITHIN_ERROR} (now {time_us(now_us)}, never below {time_us(least)})"
@@ -65,9 +66,7 @@ def gain_text(diagnosis: Diagnosis, finding: Finding) -> str:
     if finding.gain_us.expected is None and not finding.gain_us.bound:
         return "not in time"
     note = f"; {clean(finding.gain_note)}" if finding.gain_note else ""
-    if finding.gain_us.expected is None:
-        return f"at most {time_us(finding.gain_us.bound)}{per_step(diagnosis)}{note}"
-    return step_text(diagnosis.steps.mean_us, finding.gain_us) + note
+    return step_text(diagnosis, finding.gain_us) + note
 
 
 def differing_text(diagnosis: Diagnosis, cause: str, cost_us: float, fix: Fix) -> str:
@@ -102,7 +101,7 @@ def together_text(diagnosis: Diagnosis) -> str:
     best = best_together(diagnosis)
     if best is None:
         return ""
-    return f"{names_text(best.fixes)} together: {step_text(diagnosis.steps.mean_us, best.gain_us)}"
+    return f"{names_text(best.fixes)} together: {step_text(diagnosis, best.gain_us)}"
 
 
 def names_text(fixes: list[str]) -> str:

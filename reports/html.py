@@ -121,5 +121,5 @@ def _kernels(diagnosis: Diagnosis) -> Html:
         "kernels",
         "Kernels",
         html_tables.kernel_classes(diagnosis),
-        Html(html_assets.template("kernels.html")),
+        Html(summary.worded(diagnosis, html_assets.template("kernels.html"))),
     )

@@ -8,6 +8,7 @@ from perfkit.reports.compute_summary import compute_lines, rate_text
 from perfkit.reports.format import count, share, size, time_us
 from perfkit.reports.html_tags import Html, code, join, meter, section, table, tag, text
 from perfkit.reports.palette import COLORS
+from perfkit.reports.summary import headings
 
 _MOST_OPERATORS = 15
 _MEANING = (
@@ -25,7 +26,9 @@ def compute(diagnosis: Diagnosis) -> Html:
         return Html("")
     said = (*lines, _MEANING, *([_peak_text(facts.peak)] if facts.peak else []))
     notes = (tag("p", text(line, 600), class_="quiet") for line in said)
-    return section("compute", "Matrix work", *notes, _classes(facts), _operators(facts))
+    return section(
+        "compute", "Matrix work", *notes, _classes(diagnosis, facts), _operators(diagnosis, facts)
+    )
 
 
 def _peak_text(peak: Peak) -> str:
@@ -36,8 +39,10 @@ def _peak_text(peak: Peak) -> str:
     )
 
 
-def _classes(facts: ComputeFacts) -> Html:
-    header = ("class", "per step", "operations per step", "rate", "of peak", "on tensor cores")
+def _classes(diagnosis: Diagnosis, facts: ComputeFacts) -> Html:
+    header = headings(
+        diagnosis, "class", "per step", "operations per step", "rate", "of peak", "on tensor cores"
+    )
     rows = [_class(one) for one in sorted(facts.classes, key=lambda one: -one.total_us)]
     return table("Operators with known shapes by class", header, rows, 1)
 
@@ -53,9 +58,11 @@ def _class(one: MatrixClass) -> list[Html]:
     ]
 
 
-def _operators(facts: ComputeFacts) -> Html:
-    header = ("operator", "format", "limited by", "times per step", "per step", "rate", "of peak",
-              "bytes", "tensor cores", "waves filled")  # fmt: skip
+def _operators(diagnosis: Diagnosis, facts: ComputeFacts) -> Html:
+    header = headings(
+        diagnosis, "operator", "format", "limited by", "times per step", "per step", "rate",
+        "of peak", "bytes", "tensor cores", "waves filled",
+    )  # fmt: skip
     shown = facts.operators[:_MOST_OPERATORS]
     caption = f"The {count(len(shown))} that take longest; bytes are of one call, at least"
     return table(caption, header, [_operator(one) for one in shown], 3)

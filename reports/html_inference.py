@@ -13,6 +13,7 @@ from perfkit.reports.inference_summary import (
     reads_text,
     tells_something,
 )
+from perfkit.reports.summary import worded
 
 _BY = {
     "names": "The names of the engine's ranges tell the phase.",
@@ -31,18 +32,21 @@ def inference(diagnosis: Diagnosis) -> Html:
     said = (
         *inference_lines(diagnosis),
         _BY.get(facts.told_by or "", ""),
-        f"Memory moves {reads_text(facts.reads)}." if facts.reads else "",
+        worded(diagnosis, f"Memory moves {reads_text(facts.reads)}.") if facts.reads else "",
         _ONE_RANK,
     )
     notes = (tag("p", text(line), class_="quiet") for line in said if line)
-    return section("inference", "Inference", *notes, _latencies(facts))
+    return section("inference", "Inference", *notes, _latencies(diagnosis, facts))
 
 
-def _latencies(facts: InferenceFacts) -> Html:
+def _latencies(diagnosis: Diagnosis, facts: InferenceFacts) -> Html:
     header = ("of", "what", "number", "p50", "p90", "p99", "longest")
     found = (("a step", facts.steps), ("a token", facts.tokens))
     rows = [_row(name, "", latency) for name, latency in found if latency is not None]
-    rows += [_row(f"a step of {PHASES[s.phase]}", batch_text(s), s.wall) for s in facts.served]
+    rows += [
+        _row(f"a step of {PHASES[s.phase]}", worded(diagnosis, batch_text(s)), s.wall)
+        for s in facts.served
+    ]
     return table("Latency", header, rows, 2) if rows else Html("")
 
 

@@ -39,15 +39,15 @@ def tiles(diagnosis: Diagnosis) -> Html:
     """The numbers a reader looks for first; none without a step."""
     if not diagnosis.steps.mean_us:
         return Html("")
-    steps, word = diagnosis.steps, summary.device_word(diagnosis)
+    word, whole = summary.device_word(diagnosis), summary.whole_text(diagnosis)
     shown = [
-        ("mean step", time_us(steps.mean_us), _spread(diagnosis)),
-        (f"{word} computes", share(summary.compute_share(diagnosis)), "of the mean step"),
-        (f"{word} idle", share(summary.idle_share(diagnosis)), "of the mean step"),
+        (whole, time_us(diagnosis.steps.mean_us), _spread(diagnosis)),
+        (f"{word} computes", share(summary.compute_share(diagnosis)), f"of the {whole}"),
+        (f"{word} idle", share(summary.idle_share(diagnosis)), f"of the {whole}"),
         _largest_cause(diagnosis),
         _largest_gain(diagnosis),
         _mfu(diagnosis),
-        ("unexplained", share(diagnosis.fidelity.unknown_share), "of the mean step"),
+        ("unexplained", share(diagnosis.fidelity.unknown_share), f"of the {whole}"),
         _idle_worth(diagnosis),
     ]
     listed = tag("dl", *(_tile(*tile) for tile in shown if tile), class_="tiles")
@@ -82,6 +82,8 @@ def _tile(name: str, value: str, note: str) -> Html:
 
 def _spread(diagnosis: Diagnosis) -> str:
     steps = diagnosis.steps
+    if not summary.has_steps(diagnosis):
+        return "taken as one step"
     if steps.count < 2:
         return f"of {count(steps.count)}"
     return f"p50 {time_us(steps.p50_us)}, p95 {time_us(steps.p95_us)}"
@@ -111,12 +113,12 @@ def breakdown(diagnosis: Diagnosis) -> Html:
     """The mean step as one bar and as a table; the rows sum to the step."""
     parts = summary.slices(diagnosis)
     rows = [[_named(part), text(time_us(part.us)), _share(part), _meaning(part)] for part in parts]
-    whole = "Mean step" if summary.per_step(diagnosis) else "Recording"
+    whole = summary.whole_text(diagnosis).capitalize()
     header = ("part", "time", "share", "what it is")
     listed = table(f"{whole}, cut once: the parts sum to it", header, rows, 1)
     none = tag("p", Html("No step time to break down."))
     bar = _bar(parts) if diagnosis.steps.mean_us else none
-    return section("breakdown", "Where the step goes", bar, listed)
+    return section("breakdown", f"Where the {summary.step_word(diagnosis)} goes", bar, listed)
 
 
 def _bar(parts: list[Slice]) -> Html:
@@ -172,7 +174,7 @@ def _finding(diagnosis: Diagnosis, finding: Finding) -> Html:
         _snippet(finding),
         _gain(diagnosis, finding),
         _reasons(finding),
-        _where(finding.where),
+        _where(diagnosis, finding.where),
         class_=f"finding {finding.severity}",
     )
 
@@ -230,10 +232,10 @@ def _reasons(finding: Finding) -> Html:
     )
 
 
-def _where(places: list[Place]) -> Html:
+def _where(diagnosis: Diagnosis, places: list[Place]) -> Html:
     if not places:
         return Html("")
-    listed = places_table("Places", places, cause=False)
+    listed = places_table(diagnosis, "Places", places, cause=False)
     return tag("details", tag("summary", text(f"Where ({len(places)})")), listed)
 
 
@@ -243,9 +245,12 @@ def _place(place: Place) -> Html:
     return join((code(place.name), inside), " ")
 
 
-def places_table(caption: str, places: list[Place], *, cause: bool = True) -> Html:
+def places_table(
+    diagnosis: Diagnosis, caption: str, places: list[Place], *, cause: bool = True
+) -> Html:
     """Idle time by the place of its cause."""
-    header = ("place", *(("cause",) if cause else ()), "times per step", "idle per step")
+    words = ("place", "cause") if cause else ("place",)
+    header = summary.headings(diagnosis, *words, "times per step", "idle per step")
     rows = [
         [
             _place(place),
@@ -255,7 +260,7 @@ def places_table(caption: str, places: list[Place], *, cause: bool = True) -> Ht
         ]
         for place in places
     ]
-    return table(caption, header, rows, 2 if cause else 1)
+    return table(caption, header, rows, len(words))
 
 
 def _cause(cause: str) -> Html:

@@ -22,7 +22,7 @@ def idle_places(diagnosis: Diagnosis) -> Html:
         return _NOTHING
     ranked = sorted(diagnosis.places, key=lambda place: -place.idle_us)
     caption = "What the launching thread was in while the device was idle"
-    return section("places", "Idle time by place", places_table(caption, ranked))
+    return section("places", "Idle time by place", places_table(diagnosis, caption, ranked))
 
 
 def kernel_classes(diagnosis: Diagnosis) -> Html:
@@ -30,7 +30,9 @@ def kernel_classes(diagnosis: Diagnosis) -> Html:
     kernels = diagnosis.kernel_summary
     if kernels is None:
         return _NOTHING
-    header = ("class", "total per step", "share", "launches per step", "tensor cores")
+    header = summary.headings(
+        diagnosis, "class", "total per step", "share", "launches per step", "tensor cores"
+    )
     rows = [
         [
             text(row.kind),
@@ -42,7 +44,7 @@ def kernel_classes(diagnosis: Diagnosis) -> Html:
         for row in kernels.classes
     ]
     listed = table("Kernels by class", header, rows, 1)
-    return join((tag("p", text(_kernel_facts(kernels))), listed))
+    return join((tag("p", text(summary.worded(diagnosis, _kernel_facts(kernels)))), listed))
 
 
 def _kernel_facts(kernels: KernelSummary) -> str:
@@ -72,12 +74,21 @@ def _overlap(diagnosis: Diagnosis) -> Html:
         for name, total, hidden in facts
         if hidden is not None
     )
-    words = " ".join(said)
+    words = summary.worded(diagnosis, " ".join(said))
     return tag("p", text(words)) if words else _NOTHING
 
 
 def _collectives(diagnosis: Diagnosis) -> Html:
-    header = ("collective", "data", "ranks", "per step", "bytes per step", "total", "not hidden")
+    header = summary.headings(
+        diagnosis,
+        "collective",
+        "data",
+        "ranks",
+        "per step",
+        "bytes per step",
+        "total",
+        "not hidden",
+    )
     rows = [
         [
             code(row.name),
@@ -94,7 +105,8 @@ def _collectives(diagnosis: Diagnosis) -> Html:
 
 
 def _copies(diagnosis: Diagnosis) -> Html:
-    header = (
+    header = summary.headings(
+        diagnosis,
         "direction",
         "host memory",
         "per step",
@@ -120,7 +132,7 @@ def _copies(diagnosis: Diagnosis) -> Html:
 
 def host_calls(diagnosis: Diagnosis) -> Html:
     """Driver calls that can hold up the device."""
-    header = ("call", "role", "per step", "time inside", "idle caused")
+    header = summary.headings(diagnosis, "call", "role", "per step", "time inside", "idle caused")
     rows = [
         [
             code(row.name),
@@ -147,7 +159,7 @@ def ranks(diagnosis: Diagnosis) -> Html:
     ]
     content = [table("Mean step of each rank", header, rows, 1)]
     if diagnosis.blame:
-        content.append(places_table("Waited for", diagnosis.blame))
+        content.append(places_table(diagnosis, "Waited for", diagnosis.blame))
     return section("ranks", "Ranks", *content)
 
 
@@ -180,7 +192,10 @@ def fidelity(diagnosis: Diagnosis) -> Html:
     """How far the numbers can be trusted."""
     facts = diagnosis.fidelity
     rows: list[tuple[str, str]] = [
-        ("unknown or unobserved", f"{share(facts.unknown_share)} of the mean step"),
+        (
+            "unknown or unobserved",
+            f"{share(facts.unknown_share)} of the {summary.whole_text(diagnosis)}",
+        ),
         ("GPU operations without a launch", count(facts.orphan_kernels)),
         ("launches without a GPU record", count(facts.unmatched_launches)),
         ("GPU events", count(facts.gpu_events)),

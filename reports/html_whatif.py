@@ -37,9 +37,8 @@ def whatif(diagnosis: Diagnosis) -> Html:
 def _fixes(diagnosis: Diagnosis, found: WhatIf) -> Html:
     if not found.fixes:
         return tag("p", Html("No fix that replay knows returns anything here."))
-    now = diagnosis.steps.mean_us
     return join(
-        (_chooser(found), _alone(now, found.fixes), _together(now, found.order)),
+        (_chooser(found), _alone(diagnosis, found.fixes), _together(diagnosis, found.order)),
     )
 
 
@@ -64,12 +63,12 @@ def _box(position: int, name: str, what: str) -> Html:
     return tag("label", box, code(name), tag("span", text(what)), for_=f"whatif-{position}")
 
 
-def _alone(now_us: float, fixes: list[Fix]) -> Html:
-    header = ("fix", "step with it alone", "what changes", "rests on")
+def _alone(diagnosis: Diagnosis, fixes: list[Fix]) -> Html:
+    header = ("fix", f"{summary.step_word(diagnosis)} with it alone", "what changes", "rests on")
     rows = [
         [
             code(row.fix),
-            text(gains.step_text(now_us, row.gain_us)),
+            text(gains.step_text(diagnosis, row.gain_us)),
             text(row.text),
             text(grade_text(row.grade)),
         ]
@@ -78,15 +77,17 @@ def _alone(now_us: float, fixes: list[Fix]) -> Html:
     return table("Each fix alone", header, rows, 4)
 
 
-def _together(now_us: float, order: list[Together]) -> Html:
+def _together(diagnosis: Diagnosis, order: list[Together]) -> Html:
     joint = [entry for entry in order if len(entry.fixes) > 1]
     if not joint:
         return _NOTHING
     rows = [
-        [text(gains.names_text(entry.fixes)), text(gains.step_text(now_us, entry.gain_us))]
+        [text(gains.names_text(entry.fixes)), text(gains.step_text(diagnosis, entry.gain_us))]
         for entry in joint
     ]
-    return table("The best ones together", ("fixes", "step with them"), rows, 2)
+    return table(
+        "The best ones together", ("fixes", f"{summary.step_word(diagnosis)} with them"), rows, 2
+    )
 
 
 def _two_views(diagnosis: Diagnosis) -> Html:
@@ -100,7 +101,7 @@ def _two_views(diagnosis: Diagnosis) -> Html:
         for cause, us in sorted(most.items(), key=lambda item: (-item[1], item[0]))
         if us > 0
     ]
-    header = ("cause", "idle charged to it", "step saved without it")
+    header = ("cause", "idle charged to it", f"{summary.step_word(diagnosis)} saved without it")
     listed = table("Idle time by occupant, and by what its removal returns", header, rows, 1)
     return join((tag("h3", Html("Two views of idle time")), tag("p", Html(_WHY_TWO)), listed))
 
@@ -122,7 +123,7 @@ def payload(diagnosis: Diagnosis) -> dict[str, Any] | None:
         return None
     sets = _sets(found)
     widest = max([now, *(now - gain.low for gain in sets.values() if gain.low is not None)])
-    rows = {key: _row(now, gain, widest) for key, gain in sets.items()}
+    rows = {key: _row(diagnosis, gain, widest) for key, gain in sets.items()}
     nothing = {"said": f"now {time_us(now)}", **_bar(now, now, now, widest)}
     return {"sets": {"": nothing, **rows}}
 
@@ -139,10 +140,10 @@ def _sets(found: WhatIf) -> dict[str, Gain]:
     }
 
 
-def _row(now_us: float, gain: Gain, widest_us: float) -> dict[str, Any]:
+def _row(diagnosis: Diagnosis, gain: Gain, widest_us: float) -> dict[str, Any]:
+    now_us, said = diagnosis.steps.mean_us, gains.step_text(diagnosis, gain)
     expected = gain.bound if gain.expected is None else gain.expected
     least, most = gains.interval(gain) or (expected, expected)
-    said = gains.step_text(now_us, gain)
     return {"said": said, **_bar(now_us - expected, now_us - most, now_us - least, widest_us)}
 
 

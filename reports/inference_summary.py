@@ -11,6 +11,7 @@ from perfkit.model.inference_facts import (
     WeightReads,
 )
 from perfkit.reports.format import clean, count, share, size, time_us, times_us
+from perfkit.reports.summary import worded
 
 PHASES = {
     "prefill": "prefill",
@@ -27,7 +28,7 @@ def inference_lines(diagnosis: Diagnosis) -> list[str]:
     if facts is None or not tells_something(facts):
         return []
     parts = [_what(facts), *_batches(facts), *_latencies(facts), *_graphs(facts)]
-    return [f"Inference: {'; '.join(parts)}."]
+    return [worded(diagnosis, f"Inference: {'; '.join(parts)}.")]
 
 
 def tells_something(facts: InferenceFacts) -> bool:

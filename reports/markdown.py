@@ -68,7 +68,7 @@ def _breakdown(diagnosis: Diagnosis) -> str:
         for part in summary.slices(diagnosis)
     ]
     mean = time_us(diagnosis.steps.mean_us)
-    rows.append(("**mean step**", f"**{mean}**", ""))
+    rows.append((f"**{summary.whole_text(diagnosis)}**", f"**{mean}**", ""))
     return _table(
         (f"where the {summary.device_word(diagnosis)}'s time goes", "time", "share"), rows
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -23,13 +22,12 @@ from perfkit.model.diagnosis import (
 from perfkit.reports.format import count, share, time_us
 from perfkit.reports.gains import differing_text
 from perfkit.reports.page import Page
-from perfkit.reports.summary import per_step
+from perfkit.reports.summary import per_step, worded
 from perfkit.reports.where import where_text, within
 
 _MUCH_UNKNOWN_SHARE = 0.10
 _FEW_STEPS = 2
 _MOST_PLACES = 4
-_PER_STEP = re.compile(r"\bper step\b")
 
 
 @dataclass(frozen=True)
@@ -126,11 +124,11 @@ def finding(
         code=page.code,
         name=page.code.replace("-", " "),
         severity=severity,
-        title=_worded(diagnosis, advice.title),
+        title=worded(diagnosis, advice.title),
         cause=str(advice.cause),
         cost_us=advice.cost_us,
         cost_share=part,
-        evidence=[replaced(e, text=_worded(diagnosis, e.text)) for e in advice.evidence],
+        evidence=[replaced(e, text=worded(diagnosis, e.text)) for e in advice.evidence],
         where=advice.places,
         gain_us=_gain(advice, fix),
         gain_note=advice.gain_note or _difference(diagnosis, advice, fix),
@@ -140,11 +138,6 @@ def finding(
         when_not=page.when_not,
         sources=page.sources,
     )
-
-
-def _worded(diagnosis: Diagnosis, text: str) -> str:
-    """The text, which is of a step, as it is of a recording in which no steps were found."""
-    return text if per_step(diagnosis) else _PER_STEP.sub("in the recording", text)
 
 
 def _predicted(diagnosis: Diagnosis, advice: Advice) -> Fix | None:

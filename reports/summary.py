@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import get_args
@@ -16,6 +17,7 @@ UNKNOWN = idle_key(Cause.UNKNOWN)
 _OTHER = idle_key("other")
 _FEW_RULES = 3
 _SEVERITIES = get_args(Severity)
+_PER_STEP = re.compile(r"\bper step\b")
 
 
 @dataclass(frozen=True)
@@ -121,14 +123,34 @@ def device_word(diagnosis: Diagnosis) -> str:
     return {"gpu": "GPU", "cpu": "CPU", "none": "device"}[diagnosis.device.kind]
 
 
+def has_steps(diagnosis: Diagnosis) -> bool:
+    """Whether steps were found; else the recording is taken as one, and not called a step."""
+    return diagnosis.steps.marker != "none"
+
+
+def step_word(diagnosis: Diagnosis) -> str:
+    """What a fix makes shorter: the step, or the recording."""
+    return "step" if has_steps(diagnosis) else "recording"
+
+
 def whole_text(diagnosis: Diagnosis) -> str:
-    """What the mean is of: a step, or the recording where no steps were found."""
-    return "Mean step" if diagnosis.steps.marker != "none" else "Recording of"
+    """What is cut into parts: the mean step, or the recording."""
+    return "mean step" if has_steps(diagnosis) else "recording"
 
 
 def per_step(diagnosis: Diagnosis) -> str:
     """What follows a time, a space before it; empty where the recording has no steps."""
-    return " per step" if diagnosis.steps.marker != "none" else ""
+    return " per step" if has_steps(diagnosis) else ""
+
+
+def worded(diagnosis: Diagnosis, told: str) -> str:
+    """A text on a step, as it reads of a recording in which no steps were found."""
+    return told if has_steps(diagnosis) else _PER_STEP.sub("in the recording", told)
+
+
+def headings(diagnosis: Diagnosis, *told: str) -> tuple[str, ...]:
+    """The same of a table's columns."""
+    return tuple(worded(diagnosis, name) for name in told)
 
 
 def nothing_found(diagnosis: Diagnosis) -> str:

@@ -119,7 +119,8 @@ def _headline(diagnosis: Diagnosis) -> str:
     if not diagnosis.steps.mean_us:
         return "No step time to break down."
     idle = share(summary.idle_share(diagnosis))
-    mean = f"{summary.whole_text(diagnosis)} {time_us(diagnosis.steps.mean_us)}"
+    whole = "Mean step" if summary.has_steps(diagnosis) else "Recording of"
+    mean = f"{whole} {time_us(diagnosis.steps.mean_us)}"
     if diagnosis.device.kind == "none":
         return f"{mean}; no GPU record to cut it by."
     return f"{mean}, {summary.device_word(diagnosis)} idle {idle} of it:"

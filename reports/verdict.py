@@ -5,6 +5,7 @@ from __future__ import annotations
 from perfkit.model.cause import Cause
 from perfkit.model.diagnosis import Diagnosis, Finding
 from perfkit.reports.format import share, time_us
+from perfkit.reports.summary import has_steps
 
 _BUSY_SHARE = 0.90
 _MUCH_SHARE = 0.10
@@ -22,8 +23,7 @@ def verdict(diagnosis: Diagnosis) -> str:
 
 def _work(diagnosis: Diagnosis) -> str:
     wall = time_us(diagnosis.steps.mean_us)
-    what = "step" if diagnosis.steps.marker != "none" else "recording"
-    each = f"{'each' if what == 'step' else 'the'} {wall} {what}"
+    each = f"each {wall} step" if has_steps(diagnosis) else f"the {wall} recording"
     computing = share(diagnosis.breakdown_us.compute / diagnosis.steps.mean_us)
     if diagnosis.device.kind == "cpu":
         return f"On the CPU (the trace has no GPU work), operators run {computing} of {each}"

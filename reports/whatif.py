@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from perfkit.model.diagnosis import Diagnosis, Fix
 from perfkit.reports import gains
 from perfkit.reports.format import clean, plural, time_us
+from perfkit.reports.summary import has_steps
 
 _GRADES = {
     "A": "what was recorded",
@@ -27,22 +28,22 @@ def render(diagnosis: Diagnosis) -> str:
 
 def _lines(diagnosis: Diagnosis) -> Iterator[str]:
     found, now = diagnosis.whatif, diagnosis.steps.mean_us
-    each = "per step" if diagnosis.steps.marker != "none" else "for the whole recording"
+    each = "per step" if has_steps(diagnosis) else "for the whole recording"
     if found is None or found.withheld:
         yield f"Now {time_us(now)} {each}."
     else:
         yield f"Now {time_us(now)} {each}; {plural(found.steps, 'step')} replayed."
-        yield from _alone(now, found.fixes)
+        yield from _alone(diagnosis, found.fixes)
         together = gains.together_text(diagnosis)
         yield from ([together] if together else [])
     trust = gains.trust_text(diagnosis)
     yield trust or "Nothing is predicted: the trace holds nothing to replay."
 
 
-def _alone(now_us: float, fixes: list[Fix]) -> Iterator[str]:
+def _alone(diagnosis: Diagnosis, fixes: list[Fix]) -> Iterator[str]:
     if not fixes:
         yield "No fix that replay knows returns anything here."
     widest = max((len(clean(row.fix)) for row in fixes), default=0)
     for row in fixes:
-        yield f"  {clean(row.fix):{widest}}  {gains.step_text(now_us, row.gain_us)}"
+        yield f"  {clean(row.fix):{widest}}  {gains.step_text(diagnosis, row.gain_us)}"
         yield f"  {'':{widest}}  {clean(row.text)}; rests on {grade_text(row.grade)}"

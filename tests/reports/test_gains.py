@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
-from perfkit.model.diagnosis import Gain
+from perfkit.model.diagnosis import Diagnosis, Gain
 from perfkit.reports import gains, summary
 from perfkit.reports.format import times_us
 from perfkit.reports.markdown import render as markdown
@@ -22,17 +24,25 @@ from tests.reports.whatifs import (
 SURE = Gain(bound=7_200.0, expected=6_100.0, low=4_600.0, high=6_900.0)
 
 
+def step_of(mean_us: float, **steps: Any) -> Diagnosis:
+    changed = msgspec.structs.replace(make_diagnosis().steps, mean_us=mean_us, **steps)
+    return make_diagnosis(steps=changed)
+
+
 def test_the_step_as_it_is_and_as_it_would_be() -> None:
-    said = gains.step_text(24_100.0, SURE)
+    said = gains.step_text(step_of(24_100.0), SURE)
     assert said == "now 24.1 ms -> 18.0 ms (17.2 to 19.5; never below 16.9)"
 
 
 def test_a_gain_without_replay_is_a_bound() -> None:
-    assert gains.step_text(24_100.0, Gain(bound=7_200.0)) == "at most 7.20 ms per step"
+    assert gains.step_text(step_of(24_100.0), Gain(bound=7_200.0)) == "at most 7.20 ms per step"
+    assert gains.step_text(step_of(24_100.0, marker="none"), Gain(bound=7_200.0)) == (
+        "at most 7.20 ms"
+    )
 
 
 def test_an_expectation_without_an_interval() -> None:
-    said = gains.step_text(24_100.0, Gain(bound=7_200.0, expected=6_100.0))
+    said = gains.step_text(step_of(24_100.0), Gain(bound=7_200.0, expected=6_100.0))
     assert said == "now 24.1 ms -> 18.0 ms (never below 16.9)"
 
 
@@ -45,18 +55,18 @@ def test_a_gain_below_its_half_width_is_no_number(
 ) -> None:
     gain = Gain(bound=400.0, expected=expected, low=low, high=high)
     assert gains.is_within_error(gain) is hidden
-    assert (gains.WITHIN_ERROR in gains.step_text(1_000.0, gain)) is hidden
-    assert ("->" in gains.step_text(1_000.0, gain)) is not hidden
+    assert (gains.WITHIN_ERROR in gains.step_text(step_of(1_000.0), gain)) is hidden
+    assert ("->" in gains.step_text(step_of(1_000.0), gain)) is not hidden
 
 
 def test_a_step_is_never_shorter_than_nothing() -> None:
     gain = Gain(bound=2_000.0, expected=1_500.0, low=900.0, high=2_000.0)
-    assert gains.step_text(1_000.0, gain) == "now 1.00 ms -> 0 us (0 to 100)"
+    assert gains.step_text(step_of(1_000.0), gain) == "now 1.00 ms -> 0 us (0 to 100)"
 
 
 def test_a_bound_that_other_runs_may_pass_is_not_told() -> None:
     gain = Gain(bound=6_200.0, expected=6_100.0, low=5_800.0, high=6_400.0)
-    assert gains.step_text(24_100.0, gain) == "now 24.1 ms -> 18.0 ms (17.7 to 18.3)"
+    assert gains.step_text(step_of(24_100.0), gain) == "now 24.1 ms -> 18.0 ms (17.7 to 18.3)"
 
 
 @pytest.mark.parametrize(("error", "hidden"), [(90.0, False), (110.0, True)])
