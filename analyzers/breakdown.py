@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from perfkit.analyzers.gpu import GpuWork
-from perfkit.analyzers.idle import Pieces, step_of
-from perfkit.analyzers.steps import Windows
+from perfkit.analyzers.pieces import Pieces
+from perfkit.analyzers.steps import Windows, step_of
 from perfkit.model.cause import CAUSES
 from perfkit.model.trace import Int64s
 

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfkit.analyzers.facts import Facts
-from perfkit.analyzers.idle import step_of
 from perfkit.analyzers.intervals import Intervals, ends, spans, split, union
 from perfkit.analyzers.names import LONGEST, used
+from perfkit.analyzers.steps import step_of
 from perfkit.model.communication_facts import Family, Phase
 from perfkit.model.trace import Bools, Int32s, Int64s, Kind, Trace
 

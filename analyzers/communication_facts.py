@@ -12,9 +12,9 @@ from perfkit.analyzers.collective_calls import (
     collective_calls,
 )
 from perfkit.analyzers.facts import Facts
-from perfkit.analyzers.idle import step_of
 from perfkit.analyzers.inside import host_idle_inside_us, launched_inside
 from perfkit.analyzers.intervals import spans
+from perfkit.analyzers.steps import step_of
 from perfkit.model.cause import CODE, Cause
 from perfkit.model.communication_facts import (
     BackwardReductions,

@@ -9,10 +9,10 @@ import numpy as np
 
 from perfkit.analyzers.breakdown import StepTimes, idle_by_cause
 from perfkit.analyzers.host import Host
-from perfkit.analyzers.idle import Pieces, relabelled, same, step_of
 from perfkit.analyzers.intervals import Intervals, distinct, spans, union
 from perfkit.analyzers.names import matching
-from perfkit.analyzers.steps import Windows
+from perfkit.analyzers.pieces import Pieces, relabelled, same
+from perfkit.analyzers.steps import Windows, step_of
 from perfkit.model.cause import CODE, Cause
 from perfkit.model.trace import Bools, Int64s
 

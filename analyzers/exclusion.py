@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 
 from perfkit.analyzers.breakdown import StepTimes
-from perfkit.analyzers.idle import Pieces, step_of
 from perfkit.analyzers.intervals import ends
 from perfkit.analyzers.launches import Launches
 from perfkit.analyzers.names import matching
-from perfkit.analyzers.steps import Windows
+from perfkit.analyzers.pieces import Pieces
+from perfkit.analyzers.steps import Windows, step_of
 from perfkit.model.cause import CODE, Cause
 from perfkit.model.diagnosis import Excluded
 from perfkit.model.trace import Bools, Int64s, Kind, Trace

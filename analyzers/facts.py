@@ -19,10 +19,11 @@ from perfkit.analyzers.graph.binding import bindings, bound_by_launch
 from perfkit.analyzers.graph.build import Built, build
 from perfkit.analyzers.graph.gates import ReplayErrors, replay_errors, replay_fidelity
 from perfkit.analyzers.host import Host, host_events
-from perfkit.analyzers.idle import Pieces, idle_pieces, step_of
+from perfkit.analyzers.idle import idle_pieces
 from perfkit.analyzers.launches import Launches, launches
+from perfkit.analyzers.pieces import Pieces
 from perfkit.analyzers.source_lines import SourceLines
-from perfkit.analyzers.steps import Windows, steps
+from perfkit.analyzers.steps import Windows, step_of, steps
 from perfkit.model.diagnosis import Replay
 from perfkit.model.trace import Bools, Int64s, Trace
 

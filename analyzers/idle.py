@@ -13,15 +13,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from perfkit.analyzers.blockers import BLOCKING, GENERIC, Blockers, blockers, chains, claims
+from perfkit.analyzers.blockers import GENERIC, Blockers, blockers, chains, claims
 from perfkit.analyzers.gpu import GpuWork
 from perfkit.analyzers.host import Host, Timeline
 from perfkit.analyzers.intervals import Intervals, distinct, spans, split
 from perfkit.analyzers.launches import Launches
+from perfkit.analyzers.pieces import Pieces, in_order, relabelled, same
 from perfkit.analyzers.rows import present
-from perfkit.analyzers.steps import Windows
+from perfkit.analyzers.steps import Windows, step_of
 from perfkit.analyzers.unrecorded import unrecorded
-from perfkit.model.cause import CAUSES, CODE, Cause
+from perfkit.model.cause import CODE, Cause
 from perfkit.model.trace import Bools, Int8s, Int32s, Int64s, Kind, Trace
 
 QUEUE_GAP_NS = 10_000
@@ -29,42 +30,6 @@ QUEUE_GAP_NS = 10_000
 _LATE_START_NS = 50_000  # an idle GPU starts a launched kernel well within this
 _DEEP_QUEUE_NS = 1_000_000  # launched this long before an idle gap: something unseen ran
 _LONG_LATENCY_NS = 15_000  # where a trace has none to measure: launch to start on an idle GPU
-
-
-@dataclass(frozen=True)
-class Pieces:
-    """Idle time, disjoint and in order of time; all of shape (pieces,), times in nanoseconds.
-
-    `cause` is a code into `host.CAUSES`; `thread` the lane that was waited for and `blocker` the
-    trace row of the blocking call charged, -1 without one.
-    """
-
-    start: Int64s
-    end: Int64s
-    cause: Int8s
-    thread: Int32s
-    blocker: Int64s
-
-    def cut(self, cuts: Int64s) -> Pieces:
-        """The same pieces, cut at sorted times."""
-        start, end, parent = split(self.start, self.end, cuts)
-        return replace(self.take(parent), start=start, end=end)
-
-    def of(self, *causes: Cause) -> Pieces:
-        """Those of these causes."""
-        wanted = np.zeros(len(CAUSES), dtype=np.bool_)
-        wanted[[CODE[cause] for cause in causes]] = True
-        return self.take(np.flatnonzero(wanted[self.cause]))
-
-    def take(self, rows: Int64s | Bools) -> Pieces:
-        """Some of the pieces."""
-        return Pieces(
-            self.start[rows],
-            self.end[rows],
-            self.cause[rows],
-            self.thread[rows],
-            self.blocker[rows],
-        )
 
 
 @dataclass(frozen=True)
@@ -108,7 +73,7 @@ def idle_pieces(
     groups = chains(host, threads)
     waits = [blockers(host, work, chain) for chain in groups]
     gaps = _gaps(trace, calls, idle, op, by_launch())
-    pieces = _sorted(_device_pieces(calls, gaps), *_host_pieces(gaps, lines, groups))
+    pieces = in_order(_device_pieces(calls, gaps), *_host_pieces(gaps, lines, groups))
     pieces = _without_operators(pieces, trace)
     pieces = _unobserved(pieces, unrecorded(trace, work, calls, int(windows.end[-1])))
     pieces = _beyond_calls(pieces, trace)
@@ -167,23 +132,6 @@ def _without_operators(pieces: Pieces, trace: Trace) -> Pieces:
     return replace(pieces, cause=np.where(bare, CODE[Cause.UNKNOWN], pieces.cause).astype(np.int8))
 
 
-def relabelled(pieces: Pieces, line: Timeline, thread: int, *, foreign: bool = False) -> Pieces:
-    """Pieces still under Python take the thread's cause where it has one.
-
-    What held up a `foreign` thread did not hold up the one that waits for it.
-    """
-    pieces = pieces.cut(line.start)
-    found = line.at(pieces.start)
-    new = (pieces.cause == CODE[Cause.PYTHON]) & (found != CODE[Cause.PYTHON])
-    if foreign:
-        new &= ~np.isin(found, [CODE[cause] for cause in BLOCKING])
-    return replace(
-        pieces,
-        cause=np.where(new, found, pieces.cause).astype(np.int8),
-        thread=np.where(new, thread, pieces.thread).astype(np.int32),
-    )
-
-
 def _device_pieces(calls: Launches, gaps: _Gaps) -> Pieces:
     """What of each gap is left when the launch has been made."""
     waited = gaps.waited_for_launch
@@ -191,7 +139,7 @@ def _device_pieces(calls: Launches, gaps: _Gaps) -> Pieces:
     late = np.where(waited, np.minimum(start + _LATE_START_NS, gaps.end), gaps.end)
     cause = np.where(waited, CODE[Cause.LAUNCH], _queued_cause(calls, gaps)).astype(np.int8)
     in_time = replace(same(start, late, Cause.UNKNOWN, gaps.thread), cause=cause)
-    both = _sorted(in_time, same(late, gaps.end, Cause.UNKNOWN, gaps.thread))
+    both = in_order(in_time, same(late, gaps.end, Cause.UNKNOWN, gaps.thread))
     return both.take(both.end > both.start)
 
 
@@ -283,33 +231,8 @@ def _charged(pieces: Pieces, found: Blockers, chain: list[int], windows: Windows
         cause=np.where(hit, found.cause[blocker], parts.cause).astype(np.int8),
         blocker=np.where(hit, found.row[blocker], -1),
     )
-    return _sorted(charged, pieces.take(~generic))
+    return in_order(charged, pieces.take(~generic))
 
 
 def _inside(pieces: Pieces, windows: Windows) -> Pieces:
     return pieces.take(step_of(pieces.start, windows) >= 0)
-
-
-def step_of(times: Int64s, windows: Windows) -> Int64s:
-    """Position of the window that holds each time, -1 outside; windows are disjoint."""
-    at = np.searchsorted(windows.start, times, side="right") - 1
-    inside = (at >= 0) & (times < windows.end[np.maximum(at, 0)])
-    return np.where(inside, at, -1)
-
-
-def same(start: Int64s, end: Int64s, cause: Cause, thread: Int32s | int) -> Pieces:
-    """Pieces of one cause."""
-    count = len(start)
-    return Pieces(
-        start,
-        end,
-        np.full(count, CODE[cause], dtype=np.int8),
-        np.broadcast_to(np.asarray(thread, dtype=np.int32), (count,)),
-        np.full(count, -1, dtype=np.int64),
-    )
-
-
-def _sorted(*parts: Pieces) -> Pieces:
-    names = ("start", "end", "cause", "thread", "blocker")
-    joined = Pieces(*(np.concatenate([getattr(p, n) for p in parts]) for n in names))
-    return joined.take(np.argsort(joined.start, kind="stable"))

@@ -8,10 +8,10 @@ from collections.abc import Iterable
 import numpy as np
 
 from perfkit.analyzers.facts import Facts
-from perfkit.analyzers.idle import step_of
 from perfkit.analyzers.names import LONGEST, matching, used
 from perfkit.analyzers.pass_shapes import PassShapes, pass_shapes
 from perfkit.analyzers.served import SERVED, Served, served
+from perfkit.analyzers.steps import step_of
 from perfkit.analyzers.weight_reads import weight_reads
 from perfkit.model.compute_facts import ComputeFacts
 from perfkit.model.diagnosis import Framework, Kernel

@@ -8,9 +8,8 @@ import numpy as np
 
 from perfkit.analyzers.breakdown import StepTimes, step_times
 from perfkit.analyzers.facts import Facts
-from perfkit.analyzers.idle import step_of
 from perfkit.analyzers.intervals import distinct
-from perfkit.analyzers.steps import Windows
+from perfkit.analyzers.steps import Windows, step_of
 from perfkit.model.cause import CAUSES
 from perfkit.model.diagnosis import Outlier, Outliers
 from perfkit.model.trace import Int64s

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from perfkit.analyzers.cpu import main_thread
 from perfkit.analyzers.facts import Facts
-from perfkit.analyzers.idle import Pieces
 from perfkit.analyzers.intervals import Intervals, distinct, spans, union_and_first
 from perfkit.analyzers.nesting import Nestings, modules, ranges
+from perfkit.analyzers.pieces import Pieces
 from perfkit.analyzers.rows import numbered, present
 from perfkit.model.cause import CAUSES, CODE, Cause
 from perfkit.model.diagnosis import HostCall, Place

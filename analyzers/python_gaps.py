@@ -8,9 +8,9 @@ import numpy as np
 
 from perfkit.analyzers.cpu import main_thread
 from perfkit.analyzers.facts import Facts
-from perfkit.analyzers.idle import Pieces
 from perfkit.analyzers.intervals import spans
 from perfkit.analyzers.names import matching
+from perfkit.analyzers.pieces import Pieces
 from perfkit.model.cause import Cause
 from perfkit.model.diagnosis import Place, PythonGaps
 from perfkit.model.trace import Int64s, Kind

@@ -170,3 +170,10 @@ def _one_window(trace: Trace, work: GpuWork) -> Windows:
     note = "no step marks and nothing repeats: the whole recording counts as one step"
     borders = np.array([start, max(end, start)], dtype=np.int64)
     return replace(_tiles(borders, note), labels=("whole recording",), marker="none")
+
+
+def step_of(times: Int64s, windows: Windows) -> Int64s:
+    """Position of the window that holds each time, -1 outside; windows are disjoint."""
+    at = np.searchsorted(windows.start, times, side="right") - 1
+    inside = (at >= 0) & (times < windows.end[np.maximum(at, 0)])
+    return np.where(inside, at, -1)

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from perfkit.analyzers.facts import Facts
-from perfkit.analyzers.idle import step_of
 from perfkit.analyzers.intervals import split
 from perfkit.analyzers.kernel_names import kind_of
+from perfkit.analyzers.steps import step_of
 from perfkit.model.cause import CAUSES, CODE, Cause
 from perfkit.model.kernel import KernelKind
 from perfkit.model.trace import Int64s, Kind
