@@ -31,7 +31,8 @@ from __future__ import annotations
 
 from perfkit.model.communication_facts import Phase, PhaseCollectives
 from perfkit.model.diagnosis import Collective, Diagnosis, Evidence
-from perfkit.reports.advice._communication import ONE_RANK, message_fact, overlap_remedy
+from perfkit.reports.advice._communication import ONE_RANK, message_fact
+from perfkit.reports.advice._overlap import overlap_remedy
 from perfkit.reports.format import count, share, size, time_us
 from perfkit.reports.rule import Advice, Limits, fact, of_step
 
