@@ -21,7 +21,11 @@ from perfkit.model.trace import Int64s, Kind
 
 _ENGINES = (
     ("vLLM", re.compile(r"^vllm(::|/)|/vllm/v1/")),
-    ("SGLang", re.compile(r"^sgl_kernel::|(^|/)sglang/srt/")),
+    (
+        "SGLang",
+        re.compile(r"^sgl_kernel::|^sglang::|(^|/)sglang/srt/|^step\[(?i:EXTEND|DECODE|MIXED)\b"),
+    ),
+    ("ATOM", re.compile(r"^(prefill|decode)\[bs=")),
     ("TensorRT-LLM", re.compile(r"^trtllm::|(^|/)tensorrt_llm/")),
     ("Transformers", re.compile(r"(^|/)transformers/generation/utils\.py")),
 )
@@ -76,7 +80,7 @@ def _latency(times: Int64s) -> Latency | None:
 
 def _engine(facts: Facts) -> str | None:
     trace = facts.trace
-    host = np.isin(trace.kind, (Kind.OPERATOR, Kind.PYTHON))
+    host = np.isin(trace.kind, (Kind.OPERATOR, Kind.PYTHON, Kind.ANNOTATION))
     names = [trace.names[i][:LONGEST] for i in used(trace, host)]
     return next((label for label, p in _ENGINES if any(map(p.search, names))), None)
 

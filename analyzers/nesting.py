@@ -15,10 +15,11 @@ from perfkit.model.trace import Int64s, Kind, Trace
 
 _MODULE = re.compile(r"^nn\.Module: (.+?)(?:_\d{1,9})?$")
 # Ranges of PyTorch, of engines and of perfkit are no part of the program.
-_NOT_THE_PROGRAMS = re.compile(
+NOT_THE_PROGRAMS = re.compile(
     r"^(ProfilerStep|Optimizer\.|enumerate\(|perfkit(::|_record)|PyTorch Profiler|nccl:|gloo:"
     r"|c10d::|(Distributed)?DataParallel\.|FullyShardedDataParallel\.|FSDP::|torch\.distributed|autograd::"
-    r"|## Call |Torch-Compiled|TorchDynamo|CompiledFunction|triton_|execute_|\[pl\])"
+    r"|## Call |Torch-Compiled|TorchDynamo|CompiledFunction|triton_"
+    r"|execute_(new|context|\d)|step\[|(prefill|decode)\[|\[pl\])"
 )
 _MOST_OF_IT = 0.5
 _LONGEST_PART = 60
@@ -102,7 +103,7 @@ def _module_class(name: str) -> str | None:
 
 
 def _own_range(name: str) -> str | None:
-    return None if _NOT_THE_PROGRAMS.match(name) else name
+    return None if NOT_THE_PROGRAMS.match(name) else name
 
 
 def _nestings(trace: Trace, kind: Kind, label_of: Callable[[str], str | None]) -> Nestings:

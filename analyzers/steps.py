@@ -11,8 +11,9 @@ from perfkit.analyzers.gpu import GpuWork
 from perfkit.analyzers.intervals import spans
 from perfkit.analyzers.launches import Launches
 from perfkit.analyzers.names import matching
+from perfkit.analyzers.own_ranges import family_of, own_ranges
 from perfkit.analyzers.repeats import repeats
-from perfkit.analyzers.served import SERVED
+from perfkit.analyzers.served import PROPOSES, SERVED, VERIFIES
 from perfkit.model.diagnosis import Excluded, Marker
 from perfkit.model.trace import Int64s, Kind, Trace
 
@@ -22,6 +23,7 @@ _FEWEST_BORDERS = 3
 _MOST_OPTIMIZERS = 6
 _UNEVEN = 0.1
 _MUCH_LEFT = 0.1  # of the last step's wall time
+_LONGEST_LABEL = 40
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ def steps(trace: Trace, work: GpuWork, calls: Launches) -> Windows:
     if marks is not None:
         return _from_marks(trace, work, calls, *marks)
     found = _from_optimizer(trace, calls) or _from_engine(trace, work, calls)
-    found = found or _from_kernels(trace, work, calls)
+    found = found or _from_own_ranges(trace, work, calls) or _from_kernels(trace, work, calls)
     return found or _one_window(trace, work)
 
 
@@ -133,6 +135,25 @@ def _even(counts: Int64s) -> bool:
 def _from_engine(trace: Trace, work: GpuWork, calls: Launches) -> Windows | None:
     """A serving engine has a range around each step of its scheduler."""
     rows = _host_marks(trace, SERVED)
+    if matching(trace, VERIFIES)[trace.name[rows]].any():
+        rows = rows[~matching(trace, PROPOSES)[trace.name[rows]]]
+    return _from_ranges(trace, work, calls, rows, "the ranges of the serving engine")
+
+
+def _from_own_ranges(trace: Trace, work: GpuWork, calls: Launches) -> Windows | None:
+    """The program may have a range of its own around each iteration, or around a part of it."""
+    rows = own_ranges(trace, work, calls)
+    if not len(rows):
+        return None
+    name = family_of(trace.names[trace.name[rows[0]]][:_LONGEST_LABEL])
+    what = f"the program's own ranges ({name})"
+    return _from_ranges(trace, work, calls, rows, what)
+
+
+def _from_ranges(
+    trace: Trace, work: GpuWork, calls: Launches, rows: Int64s, what: str
+) -> Windows | None:
+    """Windows that begin where these ranges do."""
     if len(rows) < _FEWEST_BORDERS:
         return None
     windows = _from_marks(trace, work, calls, rows, np.arange(len(rows)))
@@ -140,7 +161,7 @@ def _from_engine(trace: Trace, work: GpuWork, calls: Launches) -> Windows | None
         windows,
         labels=tuple(f"step {i + 1}" for i in range(len(rows))),
         marker="detected",
-        note="no ProfilerStep marks: steps are the ranges of the serving engine",
+        note=f"no ProfilerStep marks: steps are {what}",
     )
 
 

@@ -38,6 +38,17 @@ def engine_steps(names: list[str], lengths: list[int]) -> list[Event]:
         ("execute_context_1(888_788544)_generation_0(0)", Served(1, 0, 888, 0)),
         ("execute_32_context_0(sq0sk0sqsq0sqsk0)_generation_32(sq32sk55086sqsq32sqsk55086)",
          Served(0, 32, 0, 32, 55086)),
+        ("step[DECODE bs=63]", Served(0, 63, 0, 63)),
+        ("step[decode bs=2 g_sq=4 g_sqsq=8 g_sqsk=160 g_sk=80]", Served(0, 2, 0, 4, 80)),
+        ("step[EXTEND bs=17 toks=8192]", Served(17, 0, 8192, 0)),
+        ("step[MIXED bs=5 c=2 g=3 c_sq=700 c_sk=700 g_sq=3 g_sk=99]",
+         Served(2, 3, 700, 3, 99)),
+        ("step[MIXED bs=5]", Served(1, 4)),
+        ("step[TARGET_VERIFY bs=8 c_sq=32 c_sk=900]", Served(0, 8, 0, 32, 900)),
+        ("decode[bs=117/128 tok=117 d=117]", Served(0, 117, 0, 117)),
+        ("prefill[bs=2 tok=14721 ctx=[7803, 6918]]", Served(2, 0, 14721, 0)),
+        ("step[DRAFT_EXTEND bs=8]", None),
+        ("step[3]", None),
         ("execute_context_1(888)", None),
         ("ProfilerStep#3", None),
     ],
@@ -65,6 +76,26 @@ def test_steps_of_an_engine_are_windows_and_groups() -> None:
     assert (decode.phase, decode.wall.count, decode.generations) == ("decode", 5, 9.0)
     assert mixed.wall.p50_us > 5 * decode.wall.p50_us
     assert mixed.prompt_tokens is None
+
+
+def test_steps_of_sglang_need_no_repeating_kernels() -> None:
+    names = [f"step[DECODE bs={8 - i}]" for i in range(6)]
+    names[1] = "step[EXTEND bs=1 toks=512]"
+    found = diagnose(trace_of(engine_steps(names, [6, 60, 8, 6, 7, 6])))
+    assert (found.steps.marker, found.steps.count) == ("detected", 6)
+    assert found.inference is not None
+    assert found.inference.engine == "SGLang"
+    prefill, decode = found.inference.served
+    assert (prefill.phase, prefill.prompt_tokens, prefill.wall.count) == ("prefill", 512.0, 1)
+    assert (decode.phase, decode.wall.count) == ("decode", 5)
+
+
+def test_what_a_small_model_proposes_is_a_part_of_the_step_that_verifies_it() -> None:
+    names = ["step[TARGET_VERIFY bs=4]", "step[DECODE bs=4]", "step[DECODE bs=4]"] * 4
+    found = diagnose(trace_of(engine_steps(names, [20, 3, 3] * 4)))
+    assert found.steps.count == 4
+    assert found.inference is not None
+    assert [group.generations for group in found.inference.served] == [4.0]
 
 
 def test_latency_is_of_the_walls_of_steps() -> None:

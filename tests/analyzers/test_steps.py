@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from perfkit.analyzers.facts import Facts, facts_of
 from perfkit.analyzers.outliers import outliers
@@ -71,6 +73,67 @@ def test_steps_from_the_optimizer() -> None:
     assert (facts.windows.start / 1000).tolist() == ends[:-1]
     assert facts.windows.note is not None
     assert "optimizer" in facts.windows.note
+
+
+def renamed(events: list[Event], name: str) -> list[Event]:
+    """The marks as ranges of the program; `#` in their name is the step's number."""
+    number = re.compile(r"^ProfilerStep#(\d+)$")
+    return [{**e, "name": number.sub(name.replace("#", r"\1"), e["name"])} for e in events]
+
+
+def uneven(lengths: list[int]) -> list[Event]:
+    return recorded([[KERNEL] * n + [WAIT] for n in lengths])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "train_step",
+        "step_#",
+        "iteration #",
+        "execute_diffusion_1_64x64",
+        "[pl][profile]x.predict_step",
+    ],
+)
+def test_steps_from_the_programs_own_ranges(name: str) -> None:
+    """Uneven as in reinforcement learning or serving: nothing repeats."""
+    events = uneven([3, 40, 5, 17, 9])
+    facts = facts_of(trace_of(renamed(events, name)))
+    assert facts.windows.marker == "detected"
+    assert facts.windows.start.tolist() == facts_of(trace_of(events)).windows.start.tolist()
+    assert facts.windows.note is not None
+    assert name.replace("#", "N").replace("1_64x64", "N_NxN") in facts.windows.note
+
+
+def test_a_part_of_each_iteration_marks_it_too() -> None:
+    """Here the forward pass; the kernels behind it are the iteration's."""
+    events = renamed(recorded([[KERNEL] * 6 + [WAIT]] * 5), "forward")
+    for event in events:
+        if event["name"] == "forward":
+            event["dur"] /= 3
+    facts = facts_of(trace_of(events))
+    assert len(facts.windows) == 5
+    assert facts.windows.marker == "detected"
+
+
+@pytest.mark.parametrize("name", ["encoder", "layer step #"])
+def test_ranges_of_layers_are_no_steps(name: str) -> None:
+    """One pass: what is before and after its layers runs once."""
+    events = renamed(recorded([[KERNEL] * 3] * 8), name)
+    kernels = [e for e in events if e["cat"] == "kernel"]
+    for i, kernel in enumerate([*kernels[:2], *kernels[-2:]]):
+        kernel["name"] = f"once{i}"
+    assert facts_of(trace_of(events)).windows.marker == "none"
+
+
+def test_ranges_that_overlap_are_no_steps() -> None:
+    events = renamed(recorded([[KERNEL] * 3] * 5), "train_step")
+    for event in events:
+        if event["name"] == "train_step":
+            event["dur"] += 20
+    note = facts_of(trace_of(events)).windows.note
+    assert note is not None
+    assert "own ranges" not in note
 
 
 def test_a_sequence_that_repeats_gives_its_period() -> None:
