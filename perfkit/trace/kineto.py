@@ -10,6 +10,7 @@ from perfkit.errors import PerfkitError
 from perfkit.trace.columns import BlockColumns, columns_of
 from perfkit.trace.document import header_and_blocks, info_of, metadata_of
 from perfkit.trace.events import Block
+from perfkit.trace.foreign import refuse_foreign
 from perfkit.trace.helpers import map_blocks
 from perfkit.trace.join import join, total_damage
 from perfkit.trace.mend import mended
@@ -24,7 +25,8 @@ def read_kineto(path: str, progress: Progress | None = None) -> Trace:
     """Read a trace that torch.profiler exported, plain or gzip.
 
     Damage (truncation, broken events, impossible times) is mended or left out and counted in
-    `info.damage`; PerfkitError is raised only when the file is no trace or holds no event.
+    `info.damage`; PerfkitError is raised only when the file is no trace, holds no event, or is of
+    another tool.
     """
     source = ByteSource(path, progress)
     header, stretches = header_and_blocks(source)
@@ -36,6 +38,7 @@ def read_kineto(path: str, progress: Progress | None = None) -> Trace:
         raise PerfkitError(
             f"{path} holds no profiler events: record at least one step and export again."
         )
+    refuse_foreign(path, trace)
     return trace
 
 

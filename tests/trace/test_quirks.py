@@ -388,7 +388,7 @@ def test_arguments_of_2022(read: Read) -> None:
     ],
 )
 def test_categories(read: Read, cat: str | None, kind: str) -> None:
-    assert kinds(read(document(host("a", cat=cat)))) == [kind]
+    assert kinds(read(document(host("a", cat=cat), host("b", 9)))) == [kind, "OPERATOR"]
 
 
 def test_the_profilers_own_span_is_no_event(read: Read) -> None:

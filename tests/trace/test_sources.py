@@ -112,6 +112,29 @@ def test_what_is_no_trace(tmp_path: Path, content: bytes) -> None:
     assert "FILE is no PyTorch Profiler trace" in refused(tmp_path, content)
 
 
+@pytest.mark.parametrize("cat", ["devtools.timeline", "", None])
+def test_a_trace_of_another_tool(tmp_path: Path, cat: str | None) -> None:
+    events = [host(f"fusion_{i}", 9 * i, 5, cat=cat, args={"hlo_op": "fusion"}) for i in range(5)]
+    assert refused(tmp_path, document(*events).encode()) == (
+        "FILE is a trace of another tool (none of its events has a category of PyTorch Profiler): "
+        "export one with torch.profiler's export_chrome_trace and pass that file."
+    )
+
+
+def test_a_trace_of_an_npu_is_none_of_a_cpu(tmp_path: Path) -> None:
+    """torch_npu gives its kernels no category."""
+    steps = [host(f"ProfilerStep#{i}", 9000 * i, 9000) for i in range(3)]
+    kernels = [host("aclnnMatmul", 9000 * i, 99, cat=None, pid=2, tid=3) for i in range(3)]
+    said = refused(tmp_path, ("[" + ",".join([*steps, *kernels]) + "]").encode())
+    assert said.startswith("FILE is a trace of an Ascend NPU, whose kernels perfkit does not read:")
+
+
+def test_a_trace_of_the_profiler_before_kineto(tmp_path: Path) -> None:
+    operators = [host("mm", 9 * i, 5, cat=None, pid="CPU functions") for i in range(3)]
+    said = refused(tmp_path, ("[" + ", ".join(operators) + "]").encode())
+    assert said.startswith("FILE is of torch.autograd.profiler, which records no GPU work:")
+
+
 @pytest.mark.parametrize(
     ("content", "what"),
     [
