@@ -36,14 +36,15 @@ _KINDS = tuple(
         (KernelKind.COPY, r"batched_transpose|reshape_and_cache|cast_transpose"),
         (KernelKind.ATTENTION,
          r"flash_?(fwd|bwd|attn|attention|decod|mla)|flash::|fmha|attention|attn|sdpa"
-         r"|mha_(fwd|bwd)|mla_(decode|fwd|combine|merge)|dot_do_o|Batch(Prefill|Decode)With"
-         r"|(Paged|Ragged)KV|MergeState|_flex_"),
+         r"|mha_(fwd|bwd)|(?<![a-z])mla_(dec|fwd|pfl|prefill|combine|merge|reduce|a\d)|dot_do_o"
+         r"|Batch(Prefill|Decode)With|(Paged|Ragged)KV|MergeState|_flex_|delta_rule|hstu"
+         r"|^_fwd_(grouped_)?kernel(_stage[12])?$|^_bwd_kernel_dk_?dv|^_bwd_kernel_dq"),
         (KernelKind.EMBEDDING, r"(split|dense)_embedding"),
         (KernelKind.OPTIMIZER,
          r"multi_tensor_|adamw?_?(kernel|math|functor)|fused_?adam|lamb_|_adagrad|sgd_?(kernel|math)"
          r"|kOptimizer|lion_"),
         (KernelKind.CONVOLUTION,
-         r"conv(?!ert)|fprop|dgrad|wgrad|bwd_(weight|data)|winograd|(\d|[shi])cudnn|im2col|col2im"
+         r"conv(?!ert)|fprop|dgrad|wgrad|bwd_(weight|data)|winograd|(\d|[shi])cudnn|im2d?2?col|col2im"
          r"|vol2col|igemm_(fwd|bwd|wrw)|implicit_gemm|fft[12]d_|flip_filter|compute\w{0,20}Offsets"
          r"|pointwise_mult_and_sum_complex"),
         (KernelKind.NORMALIZATION,
@@ -52,11 +53,11 @@ _KINDS = tuple(
         (KernelKind.ELEMENTWISE, r"rotary|rope_"),
         (KernelKind.EMBEDDING, r"embedding|index_?select|index_put|indexing_backward"),
         (KernelKind.GEMM,
-         r"(?<!fb)gemm|gemv|matmul|nvjet|cijk_|cublas|splitKreduce|epilogue::impl|wgmma|fused_moe"
+         r"(?<!fb)gemm|gemv|matmul|wvSplitK|(?<![a-z])fmoe_|nvjet|cijk_|cublas|splitKreduce|epilogue::impl|wgmma|fused_moe"
          r"|(^|_)(add|b|baddb)?mm_|cutlass_\d\d|[sh]1688|\d16816|[hisd]884|(?<!sub)tensorop"
          r"|dot_kernel|batched_dot|marlin|machete"),
         (KernelKind.EMBEDDING,
-         r"index_(add|elementwise)|indexFunc|gather|scatter|bounds_check_indices|linearize_index"
+         r"index_(add|elementwise)|indexFunc|gather(?!TopK)|scatter|bounds_check_indices|linearize_index"
          r"|take_kernel|index_kernel|finalizeKernelVecLoad"),
         (KernelKind.COPY,
          r"CatArray|copy|transpose|nchwToNhwc|nhwcToNchw|memcpy|memset|permute|fillBuffer"
@@ -75,7 +76,7 @@ _FFMA = re.compile(r"ffma|simt", re.IGNORECASE)
 _TENSOR_CORES = re.compile(
     r"[hisd]884|[hs]1688|i8816|16816|16832|16864|161616|[hiq]mma|wmma|wgmma|gmma|umma|tcgen05"
     r"|(?<!sub)tensorop|nvjet|sm(90|1\d\d)a?_xmma|xmma_\w{0,60}(f16|tf32|i8|e4m3|e5m2)|^bmm_\w*_sm1\d\d"
-    r"|flash_(fwd|bwd)|FlashAttn|fmhaSm|fmha_v2|fmha_\w{0,20}(f16|_sm80)|sdpa_sm|_MI\d+x\d+|mfma|xdl|gtcx",
+    r"|flash_(fwd|bwd)|FlashAttn|deep_gemm|ck_tile::Fmha|fmhaSm|fmha_v2|fmha_\w{0,20}(f16|_sm80)|sdpa_sm|_MI\d+x\d+|mfma|xdl|gtcx",
     re.IGNORECASE,
 )
 _PLAIN_CORES = re.compile(
