@@ -53,12 +53,16 @@ _CALLS = (
     (Cause.ALLOCATOR, re.compile(
         r"(cuda|hip)(Malloc|Free|HostAlloc|HostMalloc|HostFree|HostRegister|HostUnregister)"
         r"|(cu|hip)Mem(Create|Map|Unmap|Release|Address|SetAccess|Alloc|Free|Host)"
+        r"|^urUSM(Device|Host|Shared)Alloc|^urUSMFree|^zeMem(Alloc|Free)"
     )),
     (Cause.COPY, re.compile(r"(cudaMemcpy|hipMemcpy|hipMemcpyWithStream|cudaMemcpy2D)$")),
-    (Cause.SYNC, re.compile(r"(cuda|hip|cu)(Device|Stream|Event|Ctx)Synchronize")),
+    (Cause.SYNC, re.compile(
+        r"(cuda|hip|cu|syn)(Device|Stream|Event|Ctx)Synchronize"
+        r"|^ur(QueueFinish|EventWait)|^ze\w{1,20}Synchronize"
+    )),
     (Cause.COMPILE, re.compile(
         r"cuModuleLoad|cuLibraryLoad|hipModuleLoad|nvrtc|hiprtc|(cuda|hip)GraphInstantiate"
-        r"|(cuda|hip)Stream(Begin|End)Capture"
+        r"|(cuda|hip)Stream(Begin|End)Capture|^urProgram(Build|Compile|Link|Create)|^zeModuleCreate"
     )),
     (Cause.LAUNCH, LAUNCH_CALL),
 )  # fmt: skip
@@ -67,7 +71,7 @@ _OVERHEADS = (
     (Cause.PROFILER, re.compile(r"Activity Buffer|Buffer Flush|Instrumentation|Resource")),
 )
 _PAGEABLE = re.compile(r"Pageable")
-_TO_HOST = re.compile(r"DtoH|Device -> (Pageable|Host|Pinned)")
+_TO_HOST = re.compile(r"DtoH|D2M|Device -> (Pageable|Host|Pinned)")
 _LONG_CALL_NS = 100_000  # an asynchronous copy returns well before
 _A_VALUE_BYTES = 1024
 """A copy to the host this small is a value the host waits for, such as a loss."""

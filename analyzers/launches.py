@@ -12,7 +12,7 @@ from perfkit.analyzers.names import matching
 from perfkit.analyzers.rows import mask
 from perfkit.model.trace import Int64s, Kind, Trace
 
-LAUNCH_CALL = re.compile(r"Launch|Memcpy|Memset")
+LAUNCH_CALL = re.compile(r"Launch|Memcpy|Memset|MemCopy|MemoryCopy|USMFill|MemBuffer")
 _CAPTURE_BEGINS = re.compile(r"StreamBeginCapture")
 _CAPTURE_ENDS = re.compile(r"StreamEndCapture")
 # A memset of nothing leaves no record, so its absence shows no loss.

@@ -12,7 +12,7 @@ from perfkit.analyzers.launches import Launches
 from perfkit.analyzers.names import matching
 from perfkit.model.trace import Int64s, Kind, Trace
 
-_DRAINS = re.compile(r"(cuda|hip|cu)(Device|Stream|Ctx)Synchronize")
+_DRAINS = re.compile(r"(cuda|hip|cu|syn)(Device|Stream|Ctx)Synchronize|^urQueueFinish")
 
 
 def unrecorded(trace: Trace, work: GpuWork, calls: Launches, horizon: int) -> Intervals:

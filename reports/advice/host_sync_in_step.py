@@ -63,6 +63,8 @@ _REMEDIES = {
 }
 _DEVICE = "Take torch.cuda.synchronize() out of the loop; time with torch.cuda.Event instead."
 _CALL = re.compile(r"(cuda|hip|cu)(Device|Ctx|Stream|Event)Synchronize$")
+_NOT_OF_CUDA = re.compile(r"ur[A-Z]|ze[A-Z]|syn[A-Z]")
+_BY_STACKS = "Find the call that waits in the step: record with with_stack=True to see its line."
 _SNIPPET = (
     "running += loss.detach()            # stays on the GPU\n"
     "if step % 50 == 0:\n"
@@ -113,6 +115,8 @@ def _of_unknown(place: str, line: str | None) -> str:
     call = _CALL.match(place)
     if call is not None and call[2] in ("Device", "Ctx"):
         return _DEVICE
+    if _NOT_OF_CUDA.match(place) and not line:
+        return _BY_STACKS
     named = line or (place if call is None else "")
     where = f"in {named}" if named else "in the step"
     return f'Find the call that waits {where}: torch.cuda.set_sync_debug_mode("warn") names lines.'

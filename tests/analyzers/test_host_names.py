@@ -54,3 +54,40 @@ def idle_under(category: str, name: str) -> dict[str, float]:
         *launched(1000.0, 1), event(category, name, 1150.0, 5000.0), *launched(6200.0, 2),
     ])  # fmt: skip
     return diagnose(trace).idle_us
+
+
+@pytest.mark.parametrize(
+    ("name", "cause"),
+    [
+        ("urUSMDeviceAlloc", "allocator"),
+        ("zeMemFree", "allocator"),
+        ("urProgramBuildExp", "compile"),
+        ("urKernelCreate", "dispatch"),
+    ],
+)
+def test_idle_time_under_a_call_of_intels_runtime(name: str, cause: str) -> None:
+    call = event("xpu_runtime", name, 1150.0, 900.0)
+    found = diagnose(trace_of([*launched(1000.0, 1), call, *launched(2100.0, 2)])).idle_us
+    assert found[cause] == pytest.approx(900, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["urQueueFinish", "urEventWait", "zeCommandQueueSynchronize", "synStreamSynchronize"],
+)
+def test_waits_on_other_runtimes(name: str) -> None:
+    """The wait itself is behind a working GPU; what idles it is the Python after it."""
+    trace = trace_of([
+        *launched(1000.0, 1), event("xpu_runtime", name, 1020.0, 95.0), *launched(1160.0, 2),
+    ])  # fmt: skip
+    idle = diagnose(trace).idle_us
+    assert idle["sync"] == pytest.approx(60.0)
+
+
+def test_copies_of_intels_runtime_have_their_direction() -> None:
+    copies = [
+        event("gpu_memcpy", f"Memcpy {way}", 1400.0 + 50 * i, 9.0, stream=7, device=0, bytes=4096)
+        for i, way in enumerate(["M2D (MEMORY(Unknown) -> DEVICE)", "D2M"])
+    ]
+    found = diagnose(trace_of([*launched(1000.0, 1), *copies, *launched(2000.0, 2)])).copies
+    assert {(copy.direction, copy.memory) for copy in found} == {("HtoD", "host"), ("DtoH", "host")}
