@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from perfkit.model.capture import Manifest, RankFile, Schedule, StepTimes, Window
+from perfkit.trace.capture_records import Records
 from tests.trace.kineto_text import ORIGIN, document, host
 
 START_NS = ORIGIN * 1000
@@ -103,3 +104,11 @@ def step_times(
     waits = [data_us] * len(wall_us) if isinstance(data_us, float) else list(data_us)
     usual = {"first": 0, "start_ns": START_NS - 10**9}
     return StepTimes(wall_us=list(wall_us), data_us=waits, **(usual | more))
+
+
+def as_read(*found: msgspec.Struct) -> Records:
+    """Records as the reader of a Capture gives them."""
+    made = Records()
+    for record in found:
+        made.by_type.setdefault(type(record), []).append(record)
+    return made

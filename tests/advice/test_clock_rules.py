@@ -16,12 +16,11 @@ from perfkit.model.diagnosis import Diagnosis, Finding
 from perfkit.model.run_facts import GpuFacts
 from perfkit.model.setup_facts import SetupFacts
 from perfkit.reports.advice import advise
-from perfkit.trace.capture_records import Records
 from perfkit.trace.kineto import read_kineto
 from tests.advice.builder import diagnosis, matrix
 from tests.advice.runs import run
 from tests.advice.test_rules import ids
-from tests.captures import START_NS, write_capture
+from tests.captures import START_NS, as_read, write_capture
 from tests.trace.kineto_text import document, host, kernel
 
 CLOCK_RULES = {"thermal-throttling", "power-capped", "hardware-slowdown", "low-clocks"}
@@ -159,13 +158,6 @@ def sample(t_s: float, bits: int, mhz: float, device: int = 0, **more: Any) -> G
                      clock_event_reasons=bits, **more)  # fmt: skip
 
 
-def records(*found: msgspec.Struct) -> Records:
-    kept = Records()
-    for record in found:
-        kept.by_type.setdefault(type(record), []).append(record)
-    return kept
-
-
 def gpu_trace(slow: float, names: tuple[str, str] = ("gemm", "vectorized_elementwise")) -> str:
     """Ten steps of half a second; kernels take `slow` times as long from 2 s on."""
     events, at = [], 0
@@ -196,7 +188,7 @@ def test_kernels_and_steps_are_compared_on_the_samples_time_line(tmp_path: Path)
                       temperature_c=70.0 + t) for t in range(10)]  # fmt: skip
     quick, slow = [1000.0] * 1900, [1500.0] * 1900
     steps = StepTimes(first=20, start_ns=START_NS, wall_us=quick + slow, data_us=[0.0] * 3800)
-    found = clocks(trace, records(*samples, sample(3, 0x1, 300.0), steps), 0)
+    found = clocks(trace, as_read(*samples, sample(3, 0x1, 300.0), steps), 0)
     assert found is not None
     assert (found.samples, found.free_samples, found.free_clock_mhz) == (10, 4, 1980.0)
     (hot,) = found.held
@@ -211,11 +203,11 @@ def test_communication_and_rare_kernels_are_not_compared(tmp_path: Path) -> None
     text = gpu_trace(1.1, ("ncclDevKernel_AllReduce", "gemm"))
     trace = read(tmp_path / "t.json", text)
     samples = [sample(t / 2, 0x4 if t >= 4 else 0, 1500.0) for t in range(10)]
-    found = clocks(trace, records(*samples), 0)
+    found = clocks(trace, as_read(*samples), 0)
     assert found is not None
     assert (found.held[0].holder, found.held[0].kernels) == ("power", 1)
     late = [sample(t / 2, 0x4 if t >= 9 else 0, 1500.0) for t in range(10)]
-    few = clocks(trace, records(*late), 0)
+    few = clocks(trace, as_read(*late), 0)
     assert few is not None
     assert (few.held[0].kernel_slowdown, few.held[0].step_slowdown) == (None, None)
 
@@ -227,7 +219,7 @@ def test_communication_and_rare_kernels_are_not_compared(tmp_path: Path) -> None
 )  # fmt: skip
 def test_the_gravest_holder_counts(tmp_path: Path, bits: int, holder: str) -> None:
     trace = read(tmp_path / "t.json", gpu_trace(1))
-    found = clocks(trace, records(sample(0, bits, 900.0), sample(1, 0x100, 1980.0)), 0)
+    found = clocks(trace, as_read(sample(0, bits, 900.0), sample(1, 0x100, 1980.0)), 0)
     assert found is not None
     assert [one.holder for one in found.held] == [holder]
     assert found.free_samples == 1
@@ -235,12 +227,12 @@ def test_the_gravest_holder_counts(tmp_path: Path, bits: int, holder: str) -> No
 
 def test_only_the_traces_gpu_counts(tmp_path: Path) -> None:
     trace = read(tmp_path / "t.json", gpu_trace(1))
-    both = records(sample(0, 0, 1980.0), sample(0, 0x40, 500.0, device=1))
+    both = as_read(sample(0, 0, 1980.0), sample(0, 0x40, 500.0, device=1))
     found = clocks(trace, both, 0)
     assert found is not None
     assert (found.samples, found.held) == (1, [])
     assert clocks(trace, both, None) is None
-    assert clocks(trace, records(sample(0, 0x1, 300.0)), 0) is None
+    assert clocks(trace, as_read(sample(0, 0x1, 300.0)), 0) is None
 
 
 def test_from_samples_to_the_finding(tmp_path: Path) -> None:

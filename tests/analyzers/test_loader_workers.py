@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -21,6 +22,7 @@ from perfkit.trace import open_trace
 from perfkit.trace.capture_batches import worker_batches
 from perfkit.trace.capture_records import Records
 from sample_traces.simulator import Simulated, inject, write, write_capture
+from tests.captures import as_read
 
 RECORDED = Path(__file__).parents[2] / "sample_traces" / "recorded" / "cpu"
 FIXES = ("kernels=2", "kernels:gemm=2", "host=2")
@@ -180,9 +182,8 @@ def test_records_that_contradict_the_trace_are_not_used(
     assert made_of(seen.trace, told(**contradiction)) is None
 
 
-def records(*more: object, info: LoaderInfo | None = None) -> Records:
+def records(*more: msgspec.Struct, info: LoaderInfo | None = None) -> Records:
     """Two workers' batches since the second pass began, at 10 ms, and waits in a trace."""
-    found = Records()
     about = info or LoaderInfo(loader=0, kind="map", dataset="d", num_workers=2, in_order=True)
     begins = [BatchWait(loader=0, batch=b, start_ns=t, part="start", wait_us=1.0)
               for b, t in ((0, 0), (7, 10 * MS))]  # fmt: skip
@@ -190,9 +191,7 @@ def records(*more: object, info: LoaderInfo | None = None) -> Records:
                       collate_us=200.0, worker=w, pid=50 + w)
             for n in range(2, 9) for w in (0, 1)]  # fmt: skip
     waits = [BatchWait(loader=0, batch=10 + i, start_ns=20 * MS + i, wait_us=1.0) for i in (0, 1)]
-    for record in (about, *begins, *made, *waits, *more):
-        found.by_type.setdefault(type(record), []).append(record)
-    return found
+    return as_read(about, *begins, *made, *waits, *more)
 
 
 def within(trace: Trace) -> Trace:

@@ -13,7 +13,7 @@ from perfkit.analyzers.worker_facts import workers
 from perfkit.model.capture import BatchMade, BatchWait, LoaderInfo, WorkerState
 from perfkit.model.run_facts import LoaderFacts
 from perfkit.model.worker_facts import WorkerFacts
-from perfkit.trace.capture_records import Records
+from tests.captures import as_read
 
 RNG = np.random.default_rng(5)
 MB = 10**6
@@ -105,10 +105,7 @@ def test_looks_that_saw_no_memory_do_not_count() -> None:
 
 
 def loaded(*found: Any) -> LoaderFacts:
-    records = Records()
-    for record in found:
-        records.by_type.setdefault(type(record), []).append(record)
-    (facts,) = loaders(records, np.full(20, 10_000.0), np.full(20, 3000.0), None)
+    (facts,) = loaders(as_read(*found), np.full(20, 10_000.0), np.full(20, 3000.0), None)
     return facts
 
 
