@@ -11,7 +11,8 @@ from perfkit.model.diagnosis import Diagnosis
 from perfkit.reports import html, markdown, terminal
 from perfkit.reports.compute_summary import compute_lines, mfu_text, rate_text
 from tests.advice.kernel_facts import computing, product, tiled
-from tests.reports.diagnoses import HOSTILE, make_diagnosis
+from tests.reports.diagnoses import make_diagnosis
+from tests.reports.hostile import HOSTILE
 
 PEAK = Peak(tflops={"bf16": 312.0, "fp32": 19.5}, memory_gb_per_s=2039.0, source="data sheet")
 GEMMS = MatrixClass(kind="gemm", total_us=40_000.0, flops_per_step=6.4e12, tflops=160.0,

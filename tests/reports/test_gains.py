@@ -12,7 +12,9 @@ from perfkit.reports import gains, summary
 from perfkit.reports.format import times_us
 from perfkit.reports.markdown import render as markdown
 from perfkit.reports.terminal import render as terminal
-from tests.reports.diagnoses import HOSTILE, make_diagnosis, make_finding
+from tests.reports.diagnoses import make_diagnosis
+from tests.reports.findings import make_finding
+from tests.reports.hostile import HOSTILE
 from tests.reports.whatifs import (
     make_predicted,
     make_replay,

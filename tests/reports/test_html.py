@@ -16,14 +16,9 @@ from perfkit.model.diagnosis import Diagnosis, Kernel, StepRow
 from perfkit.reports.html import render
 from perfkit.reports.html_data import MOST_STEPS, encoded, payload
 from perfkit.reports.html_tags import tag, text
-from tests.reports.diagnoses import (
-    HOSTILE,
-    HOSTILE_NAMES,
-    LONG,
-    make_diagnosis,
-    make_empty,
-    make_finding,
-)
+from tests.reports.diagnoses import make_diagnosis, make_empty
+from tests.reports.findings import make_finding
+from tests.reports.hostile import HOSTILE, HOSTILE_NAMES, LONG
 
 _LOADS = ("src", "href", "srcset", "data", "action", "poster", "background", "formaction")
 

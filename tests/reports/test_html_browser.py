@@ -11,15 +11,9 @@ import pytest
 from perfkit.model.diagnosis import Diagnosis, Kernel
 from perfkit.reports import format as fmt
 from tests.reports.browsing import Opened, open_page, wait_until, written
-from tests.reports.diagnoses import (
-    BREAKOUT,
-    HOSTILE,
-    HOSTILE_NAMES,
-    make_diagnosis,
-    make_empty,
-    make_memory,
-    make_run,
-)
+from tests.reports.diagnoses import make_diagnosis, make_empty
+from tests.reports.hostile import BREAKOUT, HOSTILE, HOSTILE_NAMES
+from tests.reports.runs import make_memory, make_run
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,8 @@ from perfkit.model.diagnosis import Diagnosis
 from perfkit.reports import html_data, html_whatif
 from perfkit.reports.gates import LIMITS, MOST_MISSING, gates
 from perfkit.reports.html import render
-from tests.reports.diagnoses import HOSTILE, HOSTILE_NAMES, make_diagnosis
+from tests.reports.diagnoses import make_diagnosis
+from tests.reports.hostile import HOSTILE, HOSTILE_NAMES
 from tests.reports.whatifs import (
     FIXES,
     SAVED,

@@ -9,7 +9,8 @@ from perfkit.model.inference_facts import InferenceFacts, PassShape
 from perfkit.reports import html, markdown, terminal
 from perfkit.reports.inference_summary import inference_lines
 from tests.advice.serving import inference, latency, reads, served
-from tests.reports.diagnoses import make_diagnosis, make_run
+from tests.reports.diagnoses import make_diagnosis
+from tests.reports.runs import make_run
 
 DECODE = inference(told_by="names", engine="vLLM", graph_share=0.97,
                    served=[served("decode", 3000.0, context_tokens=64_000.0)])  # fmt: skip

@@ -6,7 +6,9 @@ import pytest
 
 from perfkit.model.diagnosis import Diagnosis, Evidence, Place, Remedy
 from perfkit.reports.markdown import code, escaped, render
-from tests.reports.diagnoses import HOSTILE, HOSTILE_NAMES, make_diagnosis, make_finding
+from tests.reports.diagnoses import make_diagnosis
+from tests.reports.findings import make_finding
+from tests.reports.hostile import HOSTILE, HOSTILE_NAMES
 
 
 def test_says_verdict_breakdown_findings_facts_in_order(slow: Diagnosis) -> None:

@@ -13,7 +13,8 @@ from perfkit.model.diagnosis import Diagnosis
 from perfkit.model.memory_facts import FailedAllocation
 from perfkit.reports import html, markdown, terminal
 from perfkit.reports.run_summary import overhead_text, run_lines
-from tests.reports.diagnoses import make_diagnosis, make_memory, make_run
+from tests.reports.diagnoses import make_diagnosis
+from tests.reports.runs import make_memory, make_run
 
 
 @pytest.fixture(scope="module")

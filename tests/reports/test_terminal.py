@@ -8,7 +8,9 @@ from rich.cells import cell_len
 from perfkit.model.cause import Cause
 from perfkit.model.diagnosis import Breakdown, Diagnosis, Evidence, Remedy
 from perfkit.reports.terminal import render
-from tests.reports.diagnoses import HOSTILE_NAMES, LONG, make_diagnosis, make_finding
+from tests.reports.diagnoses import make_diagnosis
+from tests.reports.findings import make_finding
+from tests.reports.hostile import HOSTILE_NAMES, LONG
 
 WIDTHS = (60, 72, 80, 100, 120)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from perfkit.reports.whatif import render
-from tests.reports.diagnoses import HOSTILE, make_diagnosis, make_empty
+from tests.reports.diagnoses import make_diagnosis, make_empty
+from tests.reports.hostile import HOSTILE
 from tests.reports.whatifs import make_predicted, make_together, make_whatif, make_withheld
 
 
