@@ -48,6 +48,56 @@ _IDLE = {
     Cause.UNKNOWN: 350.0,
 }
 _BUSY = {"compute": 49_000.0, "communication": 11_400.0, "copy": 5_100.0}
+_SOURCE = Source(
+    path="runs/resnet50/rank0.pt.trace.json.gz",
+    format="kineto",
+    events=184_211,
+    rank=0,
+    world_size=4,
+)
+_DEVICE = DeviceFacts(
+    kind="gpu",
+    name="NVIDIA A100-SXM4-80GB",
+    count=4,
+    index=0,
+    compute_capability="8.0",
+    sm_count=108,
+    memory_gb=85.1,
+    streams=3,
+)
+_FRAMEWORK = Framework(
+    parallelism=["DDP"],
+    data_loader="_SingleProcessDataLoaderIter",
+    optimizer="AdamW",
+    compiled=False,
+    cuda_graphs=False,
+    inference=False,
+    low_precision_share=0.12,
+)
+_OUTLIERS = Outliers(
+    steps=[Outlier(step="ProfilerStep#8", wall_us=262e3, excess_us=90e3, grew="gc")],
+    cost_us=7_500.0,
+    cause="gc",
+    period=5,
+)
+_OVERLAP = Overlap(
+    communication_us=31_000.0,
+    communication_hidden_share=0.632,
+    copy_us=9_000.0,
+    copy_hidden_share=0.43,
+)
+_ENVIRONMENT = {
+    "schemaVersion": 1,
+    "PyTorch": "2.9.1",
+    "CUDA": "12.8",
+    "with_stack": 0,
+    "distributedInfo": {"backend": "nccl", "rank": 0, "world_size": 4},
+    "hostile": HOSTILE,
+}
+_VERDICT = (
+    "The GPU waits 63.1 % of every step, most of it for data: the input pipeline costs "
+    "62.4 ms of 177.6 ms per step. Give the DataLoader workers; at most 35 % comes back."
+)
 
 
 def make_diagnosis(**changes: Any) -> Diagnosis:
@@ -57,67 +107,21 @@ def make_diagnosis(**changes: Any) -> Diagnosis:
     whole = sum(_BUSY.values()) + breakdown.idle
     diagnosis = Diagnosis(
         perfkit_version="0.1.0",
-        source=Source(
-            path="runs/resnet50/rank0.pt.trace.json.gz",
-            format="kineto",
-            events=184_211,
-            rank=0,
-            world_size=4,
-        ),
-        device=DeviceFacts(
-            kind="gpu",
-            name="NVIDIA A100-SXM4-80GB",
-            count=4,
-            index=0,
-            compute_capability="8.0",
-            sm_count=108,
-            memory_gb=85.1,
-            streams=3,
-        ),
-        verdict=(
-            "The GPU waits 63.1 % of every step, most of it for data: the input pipeline costs "
-            "62.4 ms of 177.6 ms per step. Give the DataLoader workers; at most 35 % comes back."
-        ),
-        steps=Steps(
-            count=12,
-            excluded=[
-                Excluded(step="ProfilerStep#0", reason="carries start-up work (profiler, driver)"),
-                Excluded(step="ProfilerStep#13", reason="GPU records are missing in it"),
-            ],
-            marker="ProfilerStep",
-            mean_us=whole,
-            p50_us=171_200.0,
-            p95_us=231_900.0,
-        ),
+        source=_SOURCE,
+        device=_DEVICE,
+        verdict=_VERDICT,
+        steps=_steps(whole),
         breakdown_us=breakdown,
         idle_us=idle,
-        overlap=Overlap(
-            communication_us=31_000.0,
-            communication_hidden_share=0.632,
-            copy_us=9_000.0,
-            copy_hidden_share=0.43,
-        ),
+        overlap=_OVERLAP,
         kernels=_kernels(300),
         kernel_summary=_summary(),
         host_calls=_host_calls(),
         copies=_copies(),
         collectives=_collectives(),
-        framework=Framework(
-            parallelism=["DDP"],
-            data_loader="_SingleProcessDataLoaderIter",
-            optimizer="AdamW",
-            compiled=False,
-            cuda_graphs=False,
-            inference=False,
-            low_precision_share=0.12,
-        ),
+        framework=_FRAMEWORK,
         places=_places(),
-        outliers=Outliers(
-            steps=[Outlier(step="ProfilerStep#8", wall_us=262e3, excess_us=90e3, grew="gc")],
-            cost_us=7_500.0,
-            cause="gc",
-            period=5,
-        ),
+        outliers=_OUTLIERS,
         step_rows=_step_rows(breakdown, idle),
         ranks=[RankRow(rank=i, breakdown_us=breakdown, idle_us=idle) for i in range(4)],
         blame=[Place(cause="rank 3", name="all_reduce", count_per_step=4, idle_us=3_200.0)],
@@ -132,14 +136,7 @@ def make_diagnosis(**changes: Any) -> Diagnosis:
             notes=["The file was cut off: events after 2.41 s are missing."],
         ),
         timeline=make_timeline(2000),
-        environment={
-            "schemaVersion": 1,
-            "PyTorch": "2.9.1",
-            "CUDA": "12.8",
-            "with_stack": 0,
-            "distributedInfo": {"backend": "nccl", "rank": 0, "world_size": 4},
-            "hostile": HOSTILE,
-        },
+        environment=_ENVIRONMENT,
     )
     return msgspec.structs.replace(diagnosis, **changes)
 
@@ -176,6 +173,20 @@ def make_empty(**changes: Any) -> Diagnosis:
         environment={},
     )
     return msgspec.structs.replace(diagnosis, **changes)
+
+
+def _steps(mean_us: float) -> Steps:
+    return Steps(
+        count=12,
+        excluded=[
+            Excluded(step="ProfilerStep#0", reason="carries start-up work (profiler, driver)"),
+            Excluded(step="ProfilerStep#13", reason="GPU records are missing in it"),
+        ],
+        marker="ProfilerStep",
+        mean_us=mean_us,
+        p50_us=171_200.0,
+        p95_us=231_900.0,
+    )
 
 
 def _kernels(number: int) -> list[Kernel]:

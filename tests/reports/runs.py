@@ -43,13 +43,7 @@ def make_run(**changes: Any) -> RunFacts:
         window=window,
         steps=RunSteps(total=1200, first_us=4e6, unprofiled=stats, window=stats,
                        overhead_share=0.12, points=points),
-        loaders=[
-            LoaderFacts(loader=0, kind="map", dataset=BREAKOUT, num_workers=4, prefetch_factor=2,
-                        batches=1200, wait_us=56e3, wait_share=0.35, ready=0.2, make_us=8e5,
-                        fetch_us=7e5, collate_us=1e5, cpu_share=0.97, rchar_bytes=3.2e7,
-                        read_calls=256.0, deliver_us=2e5, use_us=1e5, workers_needed=8,
-                        bound="cpu", reason="making a batch is 97 % processor time"),
-        ],
+        loaders=[_loader()],
         file_systems=[
             FileSystemFacts(role="dataset", path=HOSTILE, kind="lustre", mount="/scratch <b>*",
                             source="mgs@tcp:/fs", files=1_281_167, bytes=1 << 37, partial=True,
@@ -77,3 +71,11 @@ def make_memory() -> MemoryFacts:
     return MemoryFacts(steps=1200, peak_allocated_bytes=60 << 30, peak_reserved_bytes=70 << 30,
                        creep_bytes_per_step=1.5e6, retries=2,
                        peak_by_phase_bytes={"backward": 60 << 30})  # fmt: skip
+
+
+def _loader() -> LoaderFacts:
+    return LoaderFacts(loader=0, kind="map", dataset=BREAKOUT, num_workers=4, prefetch_factor=2,
+                       batches=1200, wait_us=56e3, wait_share=0.35, ready=0.2, make_us=8e5,
+                       fetch_us=7e5, collate_us=1e5, cpu_share=0.97, rchar_bytes=3.2e7,
+                       read_calls=256.0, deliver_us=2e5, use_us=1e5, workers_needed=8,
+                       bound="cpu", reason="making a batch is 97 % processor time")  # fmt: skip
