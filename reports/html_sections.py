@@ -254,7 +254,7 @@ def places_table(
     rows = [
         [
             _place(place),
-            *([_cause(place.cause)] if cause else []),
+            *([cause_name(place.cause)] if cause else []),
             text(count(place.count_per_step)),
             text(time_us(place.idle_us)),
         ]
@@ -263,5 +263,6 @@ def places_table(
     return table(caption, header, rows, len(words))
 
 
-def _cause(cause: str) -> Html:
+def cause_name(cause: str) -> Html:
+    """A cause in its colour."""
     return join((swatch(color(idle_key(cause))), text(summary.cause_text(cause))), "")

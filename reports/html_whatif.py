@@ -7,7 +7,8 @@ from typing import Any
 from perfkit.model.diagnosis import Diagnosis, Fix, Gain, Together, WhatIf
 from perfkit.reports import gains, html_assets, summary
 from perfkit.reports.format import share, time_us
-from perfkit.reports.html_tags import Html, code, join, meter, section, swatch, table, tag, text
+from perfkit.reports.html_sections import cause_name
+from perfkit.reports.html_tags import Html, code, join, meter, section, table, tag, text
 from perfkit.reports.palette import color, idle_key
 from perfkit.reports.whatif import grade_text
 
@@ -97,17 +98,13 @@ def _two_views(diagnosis: Diagnosis) -> Html:
         return _NOTHING
     most = {cause: max(idle.get(cause, 0.0), saved.get(cause, 0.0)) for cause in {*idle, *saved}}
     rows = [
-        [_cause(cause), *(_time(values.get(cause), mean, cause) for values in (idle, saved))]
+        [cause_name(cause), *(_time(values.get(cause), mean, cause) for values in (idle, saved))]
         for cause, us in sorted(most.items(), key=lambda item: (-item[1], item[0]))
         if us > 0
     ]
     header = ("cause", "idle charged to it", f"{summary.step_word(diagnosis)} saved without it")
     listed = table("Idle time by occupant, and by what its removal returns", header, rows, 1)
     return join((tag("h3", Html("Two views of idle time")), tag("p", Html(_WHY_TWO)), listed))
-
-
-def _cause(cause: str) -> Html:
-    return join((swatch(color(idle_key(cause))), text(summary.cause_text(cause))), "")
 
 
 def _time(us: float | None, mean_us: float, cause: str) -> Html:

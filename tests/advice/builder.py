@@ -14,6 +14,7 @@ from perfkit.model.diagnosis import (
     DeviceFacts,
     Diagnosis,
     Fidelity,
+    Finding,
     Framework,
     Kernel,
     KernelClass,
@@ -22,6 +23,7 @@ from perfkit.model.diagnosis import (
     Source,
     Steps,
 )
+from perfkit.reports.advice import advise
 
 STEP_US = 10_000.0
 
@@ -93,3 +95,9 @@ def matrix(gemm_us: float, on_tensor_cores: float | None) -> KernelSummary:
         classes=[KernelClass(kind="gemm", launches_per_step=50.0, total_us=gemm_us,
                              share=gemm_us / STEP_US, tensor_core_share=on_tensor_cores)],
     )  # fmt: skip
+
+
+def found_of(case: Diagnosis, code: str) -> Finding:
+    """What this rule finds, which must be one thing."""
+    (found,) = [f for f in advise(case).findings if f.code == code]
+    return found

@@ -11,7 +11,7 @@ from perfkit.model.diagnosis import Diagnosis, Finding
 from perfkit.model.run_facts import LoaderFacts
 from perfkit.model.settings import Settings
 from perfkit.reports.advice import advise
-from tests.advice.builder import diagnosis
+from tests.advice.builder import diagnosis, found_of
 from tests.advice.runs import loader, run, steps
 from tests.advice.stores import GB, MB, WAIT_US, crew, place, reads, small_files
 
@@ -110,11 +110,6 @@ def test_fires(code: str, why: str, case: Diagnosis, severity: str) -> None:
 @pytest.mark.parametrize(("code", "why", "case"), SILENT)
 def test_is_silent(code: str, why: str, case: Diagnosis) -> None:
     assert code not in [f.code for f in advise(case).findings], why
-
-
-def found_of(case: Diagnosis, code: str) -> Finding:
-    (found,) = [f for f in advise(case).findings if f.code == code]
-    return found
 
 
 def test_imbalance_costs_what_even_work_would_return() -> None:

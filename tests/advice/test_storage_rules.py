@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from perfkit.model.capture import FileSystem
-from perfkit.model.diagnosis import Diagnosis, Finding
+from perfkit.model.diagnosis import Diagnosis
 from perfkit.model.run_facts import CheckpointFacts
 from perfkit.model.settings import Settings
 from perfkit.reports.advice import advise
-from tests.advice.builder import diagnosis
+from tests.advice.builder import diagnosis, found_of
 from tests.advice.runs import run
 from tests.advice.stores import (
     GB,
@@ -230,11 +230,6 @@ def test_fires(code: str, why: str, case: Diagnosis, severity: str) -> None:
 @pytest.mark.parametrize(("code", "why", "case"), SILENT)
 def test_is_silent(code: str, why: str, case: Diagnosis) -> None:
     assert code not in [f.code for f in advise(case).findings], why
-
-
-def found_of(case: Diagnosis, code: str) -> Finding:
-    (found,) = [f for f in advise(case).findings if f.code == code]
-    return found
 
 
 def told(case: Diagnosis, code: str) -> str:

@@ -23,6 +23,12 @@ def trace_of(events: list[Event]) -> Trace:
     return join([columns_of(read_block(text))], TraceInfo(source="made by a test"))
 
 
+def host(name: str, ts: float, dur: float, cat: str = "cpu_op", tid: int = 9, **args: Any) -> Event:
+    """What one thread was in, from `ts` on, in microseconds."""
+    return {"ph": "X", "cat": cat, "name": name, "ts": ts, "dur": dur, "pid": 9, "tid": tid,
+            "args": args}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Action:
     """One thing the host does; times in microseconds."""

@@ -10,19 +10,12 @@ from perfkit.analyzers.communication_facts import bus_factor, communication_fact
 from perfkit.analyzers.facts import facts_of
 from perfkit.analyzers.transfers import collectives
 from perfkit.model.communication_facts import CommunicationFacts
-from tests.analyzers.programs import Event, trace_of
+from tests.analyzers.programs import Event, host, trace_of
 
 MAIN, AUTOGRAD = 9, 10
 COMPUTE, NCCL = 7, 20
 NAME = "ncclDevKernel_AllReduce_Sum_f32_RING_LL(ncclDevKernelArgsStorage<4096ul>)"
 STEP_US = 1000.0
-
-
-def host(
-    name: str, ts: float, dur: float, cat: str = "cpu_op", tid: int = MAIN, **args: Any
-) -> Event:
-    return {"ph": "X", "cat": cat, "name": name, "ts": ts, "dur": dur, "pid": 9, "tid": tid,
-            "args": args}  # fmt: skip
 
 
 def gpu(

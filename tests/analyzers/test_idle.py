@@ -8,16 +8,9 @@ from perfkit.analyzers.facts import facts_of
 from perfkit.analyzers.places import host_calls, places
 from perfkit.analyzers.transfers import copies
 from perfkit.model.cause import CAUSES
-from tests.analyzers.programs import Event, trace_of
+from tests.analyzers.programs import Event, host, trace_of
 
 MAIN, BACKWARD = 9, 10
-
-
-def host(
-    name: str, ts: float, dur: float, cat: str = "cpu_op", tid: int = MAIN, **args: Any
-) -> Event:
-    return {"ph": "X", "cat": cat, "name": name, "ts": ts, "dur": dur, "pid": 9, "tid": tid,
-            "args": args}  # fmt: skip
 
 
 def launched(

@@ -7,7 +7,7 @@ import pytest
 from perfkit.analyzers.diagnose import diagnose
 from perfkit.analyzers.served import Served, served
 from perfkit.model.inference_facts import InferenceFacts
-from tests.analyzers.programs import Action, Event, recorded, trace_of
+from tests.analyzers.programs import Action, Event, host, recorded, trace_of
 
 KERNEL = Action("kernel", host=5.0, gpu=20.0)
 PAUSE = Action("python", host=400.0)
@@ -17,11 +17,6 @@ def facts(events: list[Event]) -> InferenceFacts:
     found = diagnose(trace_of(events)).inference
     assert found is not None
     return found
-
-
-def host(name: str, ts: float, dur: float, cat: str = "user_annotation") -> Event:
-    return {"ph": "X", "cat": cat, "name": name, "ts": ts, "dur": dur, "pid": 9, "tid": 9,
-            "args": {}}  # fmt: skip
 
 
 def engine_steps(names: list[str], lengths: list[int]) -> list[Event]:
@@ -170,7 +165,10 @@ def test_the_engine_by_its_operators(name: str) -> None:
 def test_a_window_that_trains_is_none(name: str) -> None:
     events = recorded([[KERNEL] * 3] * 3)
     assert diagnose(trace_of(events)).inference is not None
-    assert diagnose(trace_of([*events, host(name, events[0]["ts"], 1.0)])).inference is None
+    assert (
+        diagnose(trace_of([*events, host(name, events[0]["ts"], 1.0, "user_annotation")])).inference
+        is None
+    )
 
 
 @pytest.mark.parametrize(

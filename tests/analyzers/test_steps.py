@@ -14,7 +14,7 @@ from perfkit.analyzers.outliers import outliers
 from perfkit.analyzers.repeats import repeats
 from perfkit.model.cause import CODE, Cause
 from perfkit.model.trace import Damage
-from tests.analyzers.programs import Action, Event, recorded, trace_of
+from tests.analyzers.programs import Action, Event, host, recorded, trace_of
 
 KERNEL = Action("kernel", host=5.0, gpu=20.0)
 WAIT = Action("sync", host=1.0)
@@ -22,11 +22,6 @@ WAIT = Action("sync", host=1.0)
 
 def without_marks(events: list[Event]) -> list[Event]:
     return [e for e in events if not e["name"].startswith("ProfilerStep")]
-
-
-def host(name: str, ts: float, dur: float, cat: str = "user_annotation") -> Event:
-    return {"ph": "X", "cat": cat, "name": name, "ts": ts, "dur": dur, "pid": 9, "tid": 9,
-            "args": {}}  # fmt: skip
 
 
 def test_windows_run_from_mark_to_mark_and_the_last_to_its_last_kernel() -> None:
@@ -67,7 +62,7 @@ def test_a_hole_between_recorded_steps_belongs_to_no_step() -> None:
 def test_steps_from_the_optimizer() -> None:
     events = without_marks(recorded([[KERNEL] * 3] * 5))
     ends = [1000.0 + 60 * i for i in range(1, 5)]
-    marks = [host("Optimizer.step#AdamW.step", t - 5, 5.0) for t in ends]
+    marks = [host("Optimizer.step#AdamW.step", t - 5, 5.0, "user_annotation") for t in ends]
     facts = facts_of(trace_of([*events, *marks]))
     assert facts.windows.marker == "detected"
     assert (facts.windows.start / 1000).tolist() == ends[:-1]
@@ -196,7 +191,7 @@ def test_a_first_step_that_waits_like_the_others_is_counted() -> None:
 def ending_in_optimizers(steps: list[list[Action]]) -> list[Event]:
     events = recorded(steps)
     ends = [e["ts"] + e["dur"] for e in events if e["name"].startswith("ProfilerStep")]
-    marks = [host("Optimizer.step#AdamW.step", end - 1, 1.0) for end in ends]
+    marks = [host("Optimizer.step#AdamW.step", end - 1, 1.0, "user_annotation") for end in ends]
     return [*without_marks(events), *marks]
 
 
@@ -296,7 +291,7 @@ def test_two_optimizers_make_one_iteration() -> None:
     starts = sorted(e["ts"] for e in events if e["name"] == "aten::op")
     sizes = [2, 6] * 5
     ends = [starts[sum(sizes[: i + 1]) - 1] + 12 for i in range(10)]
-    marks = [host("Optimizer.step#Adam.step", t - 2, 2.0) for t in ends]
+    marks = [host("Optimizer.step#Adam.step", t - 2, 2.0, "user_annotation") for t in ends]
     facts = facts_of(trace_of([*events, *marks]))
     assert (facts.windows.start / 1000).tolist() == ends[1:-1:2]
 

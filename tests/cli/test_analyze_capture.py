@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from perfkit.cli import main
 from perfkit.model.capture import Window
 from tests.captures import (
     TRACE,
@@ -19,38 +18,18 @@ from tests.captures import (
     write_capture,
     write_rank,
 )
-
-Said = tuple[int, str, str]
-Run = Callable[..., Said]
+from tests.cli.conftest import Run, refusal
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs `perfkit analyze`: (exit status, standard output, standard error)."""
-
-    def analyze(*arguments: object) -> Said:
-        with pytest.raises(SystemExit) as ended:
-            main(["analyze", *map(str, arguments)])
-        said = capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return ended.value.code, said.out, said.err
-
-    return analyze
+def run(run: Run) -> Run:
+    """Runs `perfkit analyze`."""
+    return partial(run, "analyze")
 
 
 @pytest.fixture
 def capture(tmp_path: Path) -> Path:
     return write_capture(tmp_path / "exp1", [step_times([12_000.0] * 18, 300.0)])
-
-
-def refusal(said: Said) -> str:
-    """What a refused command says: one sentence, and exit status 2."""
-    code, out, err = said
-    assert (code, out) == (2, "")
-    assert err.startswith("perfkit: ")
-    assert err.count("\n") == 1
-    assert err.endswith(".\n")
-    return err
 
 
 def test_a_capture_is_analyzed_by_its_folder(run: Run, capture: Path) -> None:

@@ -9,15 +9,14 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from perfkit.cli import main
 from perfkit.reports import advice
 from sample_traces.simulator import SCENARIOS, simulate, trace_text
+from tests.cli.conftest import Run, Said
 
 
 @pytest.fixture(scope="session")
@@ -31,22 +30,6 @@ def trace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 BELOW_A_FILE = "file/report.json"
 WINDOWS = "cp1252"
-Said = tuple[int, str, str]
-Run = Callable[..., Said]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command in this process: (exit status, standard output, standard error)."""
-
-    def perfkit(*arguments: object) -> Said:
-        with pytest.raises(SystemExit) as ended:
-            main([str(argument) for argument in arguments])
-        said = capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return ended.value.code, said.out, said.err
-
-    return perfkit
 
 
 def process(*arguments: object, **variables: str) -> subprocess.CompletedProcess[bytes]:

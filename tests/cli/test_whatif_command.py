@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,11 @@ import pytest
 import perfkit
 from perfkit.analyzers.graph.build import Built, build
 from perfkit.analyzers.whatif.fixes import CATALOGUE
-from perfkit.cli import main
 from perfkit.model.diagnosis import Diagnosis
 from sample_traces.simulator import SCENARIOS, simulate, trace_text
 from tests.captures import HEALTHY
+from tests.cli.conftest import Run, refusal
 
-Said = tuple[int, str, str]
-Run = Callable[..., Said]
 STEP = r"now [\d.]+ ms -> [\d.]+ ms \([\d.]+ to [\d.]+(; never below [\d.]+)?\)"
 
 
@@ -31,28 +28,6 @@ def trace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("whatif") / "trace.json.gz"
     path.write_bytes(gzip.compress(text.encode()))
     return path
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command in this process: (exit status, standard output, standard error)."""
-
-    def perfkit(*arguments: object) -> Said:
-        with pytest.raises(SystemExit) as ended:
-            main([str(argument) for argument in arguments])
-        said = capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return ended.value.code, said.out, said.err
-
-    return perfkit
-
-
-def refusal(said: Said) -> str:
-    """What a refused command says: one line, and exit status 2."""
-    code, out, err = said
-    assert (code, out) == (2, "")
-    assert re.fullmatch(r"perfkit: [A-Z'\-].+[.?]\n", err)
-    return err
 
 
 def test_each_fix_alone_and_all_together(run: Run, trace: Path) -> None:
