@@ -5,6 +5,7 @@ from __future__ import annotations
 from perfkit.model.compute_facts import ComputeFacts
 from perfkit.model.diagnosis import Diagnosis
 from perfkit.reports.format import clean, fine_share, share
+from perfkit.reports.summary import step_word
 
 _LEAST_TOLD = 0.995  # of matrix kernels' time: from here on nothing is missing
 
@@ -19,7 +20,7 @@ def compute_lines(diagnosis: Diagnosis) -> list[str]:
         return []
     told = facts.told_share
     part = "" if told is None or told >= _LEAST_TOLD else f"; shapes tell {share(told)} of its time"
-    rate = f"Matrix work: at least {rate_text(facts.tflops)} over the step"
+    rate = f"Matrix work: at least {rate_text(facts.tflops)} over the {step_word(diagnosis)}"
     return [f"{rate}, {_of_peak(diagnosis, facts)}{part}."]
 
 

@@ -13,7 +13,7 @@ from perfkit.reports.inference_summary import (
     reads_text,
     tells_something,
 )
-from perfkit.reports.summary import worded
+from perfkit.reports.summary import has_steps, worded
 
 _BY = {
     "names": "The names of the engine's ranges tell the phase.",
@@ -41,7 +41,8 @@ def inference(diagnosis: Diagnosis) -> Html:
 
 def _latencies(diagnosis: Diagnosis, facts: InferenceFacts) -> Html:
     header = ("of", "what", "number", "p50", "p90", "p99", "longest")
-    found = (("a step", facts.steps), ("a token", facts.tokens))
+    step = "a step" if has_steps(diagnosis) else "the recording"
+    found = ((step, facts.steps), ("a token", facts.tokens))
     rows = [_row(name, "", latency) for name, latency in found if latency is not None]
     rows += [
         _row(f"a step of {PHASES[s.phase]}", worded(diagnosis, batch_text(s)), s.wall)

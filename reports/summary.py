@@ -129,7 +129,7 @@ def has_steps(diagnosis: Diagnosis) -> bool:
 
 
 def step_word(diagnosis: Diagnosis) -> str:
-    """What a fix makes shorter: the step, or the recording."""
+    """What times are of, in a word."""
     return "step" if has_steps(diagnosis) else "recording"
 
 
@@ -166,12 +166,10 @@ def left_out_text(diagnosis: Diagnosis) -> str:
     left_out = diagnosis.left_out
     if left_out is None:
         return ""
-    floor = share(left_out.least_share)
+    floor = f"{share(left_out.least_share)} of the {step_word(diagnosis)}"
     parts = [
         _unasked(left_out.rules) if left_out.rules else "",
-        f"{plural(left_out.small, 'finding')} below {floor} of the step (--all)"
-        if left_out.small
-        else "",
+        f"{plural(left_out.small, 'finding')} below {floor} (--all)" if left_out.small else "",
         f"{plural(left_out.for_others, 'finding')} for another --audience"
         if left_out.for_others
         else "",

@@ -165,10 +165,8 @@ def test_the_engine_by_its_operators(name: str) -> None:
 def test_a_window_that_trains_is_none(name: str) -> None:
     events = recorded([[KERNEL] * 3] * 3)
     assert diagnose(trace_of(events)).inference is not None
-    assert (
-        diagnose(trace_of([*events, host(name, events[0]["ts"], 1.0, "user_annotation")])).inference
-        is None
-    )
+    events.append(host(name, events[0]["ts"], 1.0, "user_annotation"))
+    assert diagnose(trace_of(events)).inference is None
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import re
 import msgspec
 import pytest
 
-from perfkit.model.diagnosis import Diagnosis
+from perfkit.model.diagnosis import Diagnosis, LeftOut
 from perfkit.reports import html, markdown, terminal, whatif
 from perfkit.reports.html_data import payload
 from perfkit.reports.inference_summary import inference_lines
@@ -62,6 +62,14 @@ def test_the_page_tells_of_the_recording(told: str) -> None:
 def test_the_inference_line_tells_of_the_recording() -> None:
     assert "32 generations in the recording" in inference_lines(recorded("none"))[0]
     assert "32 generations per step" in inference_lines(recorded("ProfilerStep"))[0]
+
+
+def test_what_is_left_out_and_matrix_work_are_of_the_recording() -> None:
+    case = msgspec.structs.replace(recorded("none"), left_out=LeftOut(small=2, least_share=0.005))
+    for name in ("html", "terminal", "markdown"):
+        told = " ".join(reports(case)[name].split())
+        assert "2 findings below 0.5 % of the recording (--all)" in told, name
+        assert "over the recording, MFU" in told, name
 
 
 def test_a_step_stays_a_step() -> None:
