@@ -1,17 +1,45 @@
-"""Traces in the same format that torch.profiler did not write, and why they are refused."""
+"""Traces in the same format that torch.profiler did not write so, and why they are refused."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from perfkit.errors import PerfkitError
 from perfkit.model.trace import Kind
 
 if TYPE_CHECKING:
-    from perfkit.model.trace import Trace
+    from perfkit.model.trace import Int64s, Trace
 
 _ASCEND = ("AscendCL@", "torch_to_npu", "aclnn")
+_MOST_NAMED = 4
+_MOST_SHARED = 0.1  # of the numbers of calls
 _LEGACY = "CPU functions"  # the process of operators, as torch.autograd.profiler calls it
+
+
+def refuse_merged(path: str, trace: Trace) -> None:
+    """Raise PerfkitError where several processes launched work under the same numbers."""
+    processes = sorted({lane.pid for lane in trace.lanes if not lane.is_gpu})
+    if len(processes) < 2:
+        return
+    calls = np.flatnonzero((trace.kind == Kind.RUNTIME) & (trace.corr > 0))
+    number = {pid: i for i, pid in enumerate(processes)}
+    process = np.array([number.get(lane.pid, -1) for lane in trace.lanes])[trace.lane[calls]]
+    launching = [processes[i] for i in np.unique(process).tolist()]
+    if len(launching) > 1 and _share_numbers(process, trace.corr[calls]):
+        raise PerfkitError(
+            f"{path} holds the recordings of {len(launching)} processes "
+            f"({', '.join(launching[:_MOST_NAMED])}), whose calls cannot be told apart: "
+            "pass the file of one rank."
+        )
+
+
+def _share_numbers(process: Int64s, corr: Int64s) -> bool:
+    """Whether processes count their calls alike: one process never gives a number twice."""
+    pairs = np.unique(np.stack((corr, process)), axis=1)
+    counts = np.unique(pairs[0], return_counts=True)[1]
+    return bool((counts > 1).mean() > _MOST_SHARED)
 
 
 def refuse_foreign(path: str, trace: Trace) -> None:

@@ -10,7 +10,7 @@ from perfkit.errors import PerfkitError
 from perfkit.trace.columns import BlockColumns, columns_of
 from perfkit.trace.document import header_and_blocks, info_of, metadata_of
 from perfkit.trace.events import Block
-from perfkit.trace.foreign import refuse_foreign
+from perfkit.trace.foreign import refuse_foreign, refuse_merged
 from perfkit.trace.helpers import map_blocks
 from perfkit.trace.join import join, total_damage
 from perfkit.trace.mend import mended
@@ -39,6 +39,7 @@ def read_kineto(path: str, progress: Progress | None = None) -> Trace:
             f"{path} holds no profiler events: record at least one step and export again."
         )
     refuse_foreign(path, trace)
+    refuse_merged(path, trace)
     return trace
 
 

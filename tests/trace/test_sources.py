@@ -129,6 +129,32 @@ def test_a_trace_of_an_npu_is_none_of_a_cpu(tmp_path: Path) -> None:
     assert said.startswith("FILE is a trace of an Ascend NPU, whose kernels perfkit does not read:")
 
 
+def launches_of(pid: int | str, gpu: int, first: int = 1) -> list[str]:
+    return [
+        event
+        for i in range(5)
+        for event in (
+            host("cudaLaunchKernel", 99 * i, 5, cat="cuda_runtime", pid=pid,
+                 args={"correlation": first + i}),
+            kernel("gemm", 99 * i + 9, 9, args={"device": gpu, "correlation": first + i}),
+        )
+    ]  # fmt: skip
+
+
+def test_ranks_merged_into_one_file(tmp_path: Path) -> None:
+    """Their calls bear the same numbers, so that kernels would be joined to another rank's."""
+    ranks = [*launches_of("[TP00] 41", 0), *launches_of("[TP01] 42", 1)]
+    assert refused(tmp_path, document(*ranks).encode()) == (
+        "FILE holds the recordings of 2 processes ([TP00] 41, [TP01] 42), whose calls cannot be "
+        "told apart: pass the file of one rank."
+    )
+
+
+def test_processes_that_number_their_calls_apart_are_read(read: Read) -> None:
+    trace = read(document(*launches_of(41, 0), *launches_of(42, 0, first=100)))
+    assert len(trace) == 20
+
+
 def test_a_trace_of_the_profiler_before_kineto(tmp_path: Path) -> None:
     operators = [host("mm", 9 * i, 5, cat=None, pid="CPU functions") for i in range(3)]
     said = refused(tmp_path, ("[" + ", ".join(operators) + "]").encode())
