@@ -2,8 +2,9 @@
 
 A gap ends with a GPU operation. If that operation was launched after the gap began, the gap waited
 for the launch, and before it for what the launching thread was doing (`host`); if it stood in a
-queue already, the gap is the device's own. Time that follows from a blocking call is that call's
-(`blockers`). Where records are missing, the time is named so and charged to nothing else.
+queue already, the gap is the device's own, or another GPU's that works meanwhile. Time that follows
+from a blocking call is that call's (`blockers`). Where records are missing, the time is named so
+and charged to nothing else.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 from perfkit.analyzers.blockers import GENERIC, Blockers, blockers, chains, claims
 from perfkit.analyzers.gpu import GpuWork
 from perfkit.analyzers.host import Host, Timeline
-from perfkit.analyzers.intervals import Intervals, distinct, spans, split
+from perfkit.analyzers.intervals import Intervals, distinct, spans, split, union
 from perfkit.analyzers.launches import Launches
 from perfkit.analyzers.pieces import Pieces, in_order, relabelled, same
 from perfkit.analyzers.rows import present
@@ -73,7 +74,8 @@ def idle_pieces(
     groups = chains(host, threads)
     waits = [blockers(host, work, chain) for chain in groups]
     gaps = _gaps(trace, calls, idle, op, by_launch())
-    pieces = in_order(_device_pieces(calls, gaps), *_host_pieces(gaps, lines, groups))
+    queued = _behind_another_gpu(_device_pieces(calls, gaps), trace, work)
+    pieces = in_order(queued, *_host_pieces(gaps, lines, groups))
     pieces = _without_operators(pieces, trace)
     pieces = _unobserved(pieces, unrecorded(trace, work, calls, int(windows.end[-1])))
     pieces = _beyond_calls(pieces, trace)
@@ -141,6 +143,22 @@ def _device_pieces(calls: Launches, gaps: _Gaps) -> Pieces:
     in_time = replace(same(start, late, Cause.UNKNOWN, gaps.thread), cause=cause)
     both = in_order(in_time, same(late, gaps.end, Cause.UNKNOWN, gaps.thread))
     return both.take(both.end > both.start)
+
+
+def _behind_another_gpu(pieces: Pieces, trace: Trace, work: GpuWork) -> Pieces:
+    """What a queued operation waits for while another GPU of the process works.
+
+    As where the layers of a model lie on several GPUs.
+    """
+    if len(work) == trace.is_gpu_work.sum():
+        return pieces
+    others = np.setdiff1d(np.flatnonzero(trace.is_gpu_work), work.rows)
+    busy = union(*spans(trace, others))
+    pieces = pieces.cut(distinct(np.concatenate((busy.start, busy.end))))
+    unexplained = np.isin(pieces.cause, [CODE[Cause.UNKNOWN], CODE[Cause.UNOBSERVED]])
+    hit = unexplained & (pieces.thread >= 0) & (busy.covered(pieces.start, pieces.end) > 0)
+    cause = np.where(hit, CODE[Cause.OTHER_GPU], pieces.cause).astype(np.int8)
+    return replace(pieces, cause=cause)
 
 
 def _queued_cause(calls: Launches, gaps: _Gaps) -> Int8s:

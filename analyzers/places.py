@@ -22,7 +22,7 @@ _MOST_PER_CAUSE = 8
 _NOWHERE = "between operators"
 _OWN_NAME = (Cause.GC, Cause.PROFILER, Cause.CHECKPOINT, Cause.DATALOADER)
 _CALL_ROLES = (Cause.SYNC, Cause.ALLOCATOR, Cause.COPY, Cause.LAUNCH)
-_NOT_ON_THE_HOST = (Cause.KERNEL_GAP, Cause.UNOBSERVED, Cause.UNKNOWN)
+_NOT_ON_THE_HOST = (Cause.KERNEL_GAP, Cause.OTHER_GPU, Cause.UNOBSERVED, Cause.UNKNOWN)
 _LONGEST_NAME = 200
 _ROUNDING_NS = 1_000  # whole microseconds let neighbours overlap by one
 

@@ -12,6 +12,7 @@ import numpy as np
 from perfkit.analyzers.graph.binding import path_to
 from perfkit.analyzers.graph.model import Edge, Graph, Point
 from perfkit.analyzers.graph.replay import replay, schedule
+from perfkit.model.cause import CODE, Cause
 from perfkit.model.diagnosis import Replay
 from perfkit.model.trace import Bools, Int64s
 
@@ -97,6 +98,10 @@ def _failures(found: Replay, facts: Facts) -> Iterator[str]:
     share = 100 * missing / max(len(facts.work) + len(facts.calls.orphans), 1)
     if share > 100 * MOST_MISSING:
         yield f"{share:.1f} % of the operations lack their launch or their record"
+    times = facts.times.take(facts.counted)
+    share = float(times.idle[:, CODE[Cause.OTHER_GPU]].sum()) / max(float(times.wall.sum()), 1.0)
+    if share > MOST_REST:
+        yield f"{100 * share:.1f} % of the time another GPU is waited for, which is not replayed"
 
 
 def _is_open(graph: Graph) -> Bools:

@@ -26,7 +26,7 @@ from perfkit.model.trace import Int64s
 _WORTH_SAYING = 0.002  # of the step: fixes that return less are not told of
 _TOGETHER = 4  # fixes of which all combinations are replayed
 _FEWEST = 0.005  # of the step: causes with less idle time need no replay
-_NOT_REMOVED = (Cause.UNOBSERVED, Cause.UNKNOWN, Cause.PROFILER)
+_NOT_REMOVED = (Cause.OTHER_GPU, Cause.UNOBSERVED, Cause.UNKNOWN, Cause.PROFILER)
 
 
 def fixes_of(names: Sequence[str]) -> list[Fix]:

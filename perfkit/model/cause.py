@@ -22,6 +22,7 @@ class Cause(StrEnum):
     DISPATCH = "dispatch"
     PYTHON = "python"
     KERNEL_GAP = "kernel_gap"
+    OTHER_GPU = "other_gpu"
     UNOBSERVED = "unobserved_gpu_work"
     UNKNOWN = "unknown"
 
@@ -53,6 +54,7 @@ _TEXT = {
     Cause.DISPATCH: "operator dispatch",
     Cause.PYTHON: "Python between operators",
     Cause.KERNEL_GAP: "gap between queued kernels",
+    Cause.OTHER_GPU: "waiting for another GPU",
     Cause.UNOBSERVED: "GPU work without a record",
     Cause.UNKNOWN: "unknown",
 }
@@ -70,6 +72,7 @@ _MEANING = {
     Cause.DISPATCH: "The launching thread was inside a framework operator, preparing a launch.",
     Cause.PYTHON: "The launching thread was inside no operator: Python ran between operations.",
     Cause.KERNEL_GAP: "The next kernel was queued already and started within 10 us.",
+    Cause.OTHER_GPU: "The next kernel was queued, and another GPU of the process worked.",
     Cause.UNOBSERVED: "Records are missing: the GPU probably worked, but nothing shows on what.",
     Cause.UNKNOWN: "Nothing in the trace shows what the GPU waited for.",
 }

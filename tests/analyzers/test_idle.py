@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from perfkit.analyzers.diagnose import diagnose
 from perfkit.analyzers.facts import facts_of
 from perfkit.analyzers.places import host_calls, places
 from perfkit.analyzers.transfers import copies
@@ -45,6 +46,19 @@ BEFORE = {"dispatch": 4.0, "launch": 6.0}  # the gap before it
 def test_launch_after_python_and_dispatch() -> None:
     found = idle(FIRST, host("aten::add", 150, 14), launched(2, 158, 164, 10))
     assert found == {"dispatch": 4 + 8, "launch": 6 + 6, "python": 50}
+
+
+def test_a_queued_kernel_waits_for_another_gpu() -> None:
+    """As where a model's layers lie on two GPUs: the second computes on what the first made."""
+    elsewhere = launched(3, 30, 100, 500)
+    elsewhere[1] |= {"pid": 1, "tid": 7}
+    elsewhere[1]["args"] |= {"device": 1}
+    second = launched(2, 50, 605, 600)
+    assert idle(FIRST, second, elsewhere) == {**BEFORE, "other_gpu": 500, "unknown": 5}
+    assert idle(FIRST, second) == {**BEFORE, "unknown": 505}
+    found = diagnose(trace_of([*FIRST, *second, *elsewhere]))
+    assert found.fidelity.replay is not None
+    assert any("another GPU is waited for" in why for why in found.fidelity.replay.failed)
 
 
 def test_python_between_operators_counts_its_gaps() -> None:
