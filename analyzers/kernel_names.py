@@ -30,7 +30,7 @@ _KINDS = tuple(
         (KernelKind.CONVOLUTION, r"^triton_(tem_\w*)?conv"),
         (KernelKind.GEMM, r"^triton_(tem_|(add|b|baddb)?mm)"),
         (KernelKind.COMMUNICATION,
-         r"nccl|rccl|hccl|nvshmem|deep_ep|msccl|userbuffers|symmetric_memory|symm_mem|lamport"
+         r"nccl|rccl|hccl|nvshmem|deep_ep|mori::|(?<![a-z])a2a_|msccl|userbuffers|symmetric_memory|symm_mem|lamport"
          r"|(one_?shot|two_?shot|multimem)\w{0,40}_(reduce|gather)|cross_device_reduce|quickreduce"
          r"|all_?reduce|all_?gather_|reduce_?scatter_|all_?to_?all"),
         (KernelKind.COPY, r"batched_transpose|reshape_and_cache|cast_transpose"),
@@ -42,13 +42,13 @@ _KINDS = tuple(
         (KernelKind.EMBEDDING, r"(split|dense)_embedding"),
         (KernelKind.OPTIMIZER,
          r"multi_tensor_|adamw?_?(kernel|math|functor)|fused_?adam|lamb_|_adagrad|sgd_?(kernel|math)"
-         r"|kOptimizer|lion_"),
+         r"|kOptimizer|kPreconditionOptimizer|lion_"),
         (KernelKind.CONVOLUTION,
          r"conv(?!ert)|fprop|dgrad|wgrad|bwd_(weight|data)|winograd|(\d|[shi])cudnn|im2d?2?col|col2im"
          r"|vol2col|igemm_(fwd|bwd|wrw)|implicit_gemm|fft[12]d_|flip_filter|compute\w{0,20}Offsets"
          r"|pointwise_mult_and_sum_complex"),
         (KernelKind.NORMALIZATION,
-         r"(layer|batch|group|rms|instance|weight)_?norm|bn_(fw|bw)_|ln_(fwd|bwd)_|GammaBeta"
+         r"(layer|batch|group|rms|instance|weight)_?norm|bn_(fw|bw)_|ln_(fwd|bwd)_|GammaBeta|cuComputeGradInput"
          r"|RowwiseMoments|ComputeFusedParams"),
         (KernelKind.ELEMENTWISE, r"rotary|rope_"),
         (KernelKind.EMBEDDING, r"embedding|index_?select|index_put|indexing_backward"),

@@ -20,10 +20,12 @@ _SLOT_BITS = 17
 _BYTES = np.array([20, 44, 60, 76, 100])[:, None]
 _EIGHTHS = np.array([6, 7, 8])[:, None]
 # Odd, and their bits look random.
-_FACTORS = np.full(9, 0x9E3779B97F4A7C15, dtype=np.uint64).cumprod()[:, None]
+_FACTORS = np.full(9, 0x9E3779B97F4A7C15, dtype=np.uint64).cumprod()
 _SHIFT = np.uint64(64 - _SLOT_BITS)
-_SPANS = bytes(9 if byte == ord("1") else 0 for byte in range(256))
+# Of several digits the first is no zero: it becomes a control byte, which JSON has not.
 _FIRST_DIGIT = re.compile(rb"(?<![./0-9])1(?=1)")
+_LOWEST = bytes.maketrans(b"1\x01", b"01")
+_SPANS = bytes({ord("1"): 9, 1: 8}.get(byte, 0) for byte in range(256))
 
 
 class Repeats:
@@ -36,19 +38,15 @@ class Repeats:
         self._span = self._lowest.copy()
 
     def add(self, number: int, masked: bytes) -> None:
-        """Add a shape by the lowest bytes its text can have, and how much higher they can be.
-
-        A digit is anything, but the first of several is no zero.
-        """
+        """Add a shape by the lowest bytes its text can have, and how much higher they can be."""
         while number >= len(self._length):
             self._grow()
-        lowest = bytearray(masked.replace(b"1", b"0"))
-        span = bytearray(masked.translate(_SPANS))
-        for digit in _FIRST_DIGIT.finditer(masked):
-            lowest[digit.start()] += 1
-            span[digit.start()] -= 1
+        marked = _FIRST_DIGIT.sub(b"\x01", masked)
         self._length[number] = len(masked)
-        self._lowest[number], self._span[number] = bytes(lowest), bytes(span)
+        self._lowest[number], self._span[number] = (
+            marked.translate(_LOWEST),
+            marked.translate(_SPANS),
+        )
 
     def _grow(self) -> None:
         self._length = np.concatenate((self._length, np.zeros_like(self._length)))
@@ -61,8 +59,8 @@ class Repeats:
         length = segments.end - segments.start
         last = np.maximum(length - 8, 0)
         at = segments.start + np.concatenate((np.minimum(last, _BYTES), last * _EIGHTHS >> 3))
-        words = alike(words_of(segments.text)[at]) * _FACTORS[:-1]
-        slot = words.sum(axis=0) + length.astype(np.uint64) * _FACTORS[-1]
+        words = words_of(segments.text)[np.ascontiguousarray(at.T)]  # one event after the other
+        slot = alike(words) @ _FACTORS[:-1] + length.astype(np.uint64) * _FACTORS[-1]
         return np.asarray(slot >> _SHIFT).astype(np.int64)
 
     def shapes(self, segments: Segments, slots: Int64s) -> Int64s:

@@ -64,7 +64,7 @@ _MEMORY_NUMBER = re.compile(
 _NAME = re.compile(rb'"name":\s*"([^"]*)"')
 _CATEGORY = re.compile(rb'"cat":\s*"([^"]*)"')
 # The digits decide what an escape stands for, and whether such numbers are in range.
-_DIGITS_DECIDE = re.compile(rb"\\|1[eE][-+]?1|1{19}")
+_ESCAPE, _LONG, _EXPONENT = b"\\", b"1" * 19, re.compile(rb"1[eE][-+]?1")
 _DIGIT = re.compile(rb"\d")
 
 
@@ -106,7 +106,7 @@ class Shapes:
 
     def learn(self, masked: bytes, text: bytes) -> None:
         """Understand the shape of `text`, which was met before."""
-        row = None if _DIGITS_DECIDE.search(masked) else self._row(masked, text)
+        row = None if _digits_decide(masked) else self._row(masked, text)
         self.known[masked] = ODD if row is None else self._add(row, masked)
 
     def _add(self, row: list[int], masked: bytes) -> int:
@@ -161,6 +161,10 @@ class Shapes:
         if any(length > _MOST_DIGITS.get(key, 16) for key, (_, length) in found.items()):
             return None
         return {key: place for key, place in found.items() if _differs(key, place, kind, masked)}
+
+
+def _digits_decide(masked: bytes) -> bool:
+    return _ESCAPE in masked or _LONG in masked or _EXPONENT.search(masked) is not None
 
 
 def _digit(event: Event, text: bytes) -> Place | None:
