@@ -26,7 +26,7 @@ _ENGINES = (
         re.compile(r"^sgl_kernel::|^sglang::|(^|/)sglang/srt/|^step\[(?i:EXTEND|DECODE|MIXED)\b"),
     ),
     ("ATOM", re.compile(r"^(prefill|decode)\[bs=")),
-    ("TensorRT-LLM", re.compile(r"^trtllm::|(^|/)tensorrt_llm/")),
+    ("TensorRT-LLM", re.compile(r"^trtllm::|(^|/)tensorrt_llm/|^\[Executor\] _forward_step")),
     ("Transformers", re.compile(r"(^|/)transformers/generation/utils\.py")),
 )
 _GRAPH_LAUNCH = re.compile(r"(cuda|hip)GraphLaunch")

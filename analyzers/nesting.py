@@ -19,7 +19,7 @@ NOT_THE_PROGRAMS = re.compile(
     r"^(ProfilerStep|Optimizer\.|enumerate\(|perfkit(::|_record)|PyTorch Profiler|nccl:|gloo:"
     r"|c10d::|(Distributed)?DataParallel\.|FullyShardedDataParallel\.|FSDP::|torch\.distributed|autograd::"
     r"|## Call |Torch-Compiled|TorchDynamo|CompiledFunction|triton_"
-    r"|execute_(new|context|\d)|step\[|(prefill|decode)\[|\[pl\])"
+    r"|execute_(new|context|\d)|step\[|(prefill|decode)\[|\[Executor\]|\[pl\])"
 )
 _MOST_OF_IT = 0.5
 _LONGEST_PART = 60

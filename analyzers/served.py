@@ -19,7 +19,11 @@ _EXECUTE = (
 # and generations (g_) where they are asked for. ATOM: decode[bs=9 tok=9 d=9], bs=9/16 if padded.
 _STEP = r"step\[(?P<mode>(?i:EXTEND|DECODE|MIXED|(?:TARGET_)?VERIFY))\b"
 _PHASE = r"(?P<phase>prefill|decode)\[bs="
-SERVED = re.compile(rf"^(?:{_EXECUTE}|{_STEP}|{_PHASE})")
+_EXECUTOR = (  # of TensorRT-LLM
+    r"\[Executor\] _forward_step(?: \d{1,15})?: (?P<read_by>\d{1,9}) ctx reqs, "
+    r"(?:(?P<read_tokens>\d{1,15}) ctx tokens, )?(?P<served_by>\d{1,9}) gen reqs"
+)
+SERVED = re.compile(rf"^(?:{_EXECUTE}|{_STEP}|{_PHASE}|{_EXECUTOR})")
 VERIFIES = re.compile(r"^step\[(?i:(TARGET_)?VERIFY)\b")
 """The large model looks at what a small one proposed: what that one does before is no step."""
 PROPOSES = re.compile(r"^step\[(?i:DECODE)\b")
@@ -55,6 +59,9 @@ def served(name: str) -> Served | None:
         return _of_sglang(match["mode"].upper(), _fields(name))
     if match["phase"] is not None:
         return _of_atom(match["phase"], _fields(name))
+    if match["read_by"] is not None:
+        tokens = _computed(match["read_tokens"] or "")
+        return Served(int(match["read_by"]), int(match["served_by"]), tokens)
     if match["new"] is not None:
         return Served(int(match["new"]), int(match["cached"]))
     return Served(

@@ -16,6 +16,7 @@ KIND_OF_CATEGORY = {
     "user_annotation": Kind.ANNOTATION,
     "cuda_runtime": Kind.RUNTIME,
     "cuda_driver": Kind.RUNTIME,
+    "hip_runtime": Kind.RUNTIME,
     "Runtime": Kind.RUNTIME,
     "xpu_runtime": Kind.RUNTIME,
     "xpu_driver": Kind.RUNTIME,

@@ -78,6 +78,7 @@ def test_arguments_of_2022(read: Read) -> None:
     [
         ("Operator", "OPERATOR"),
         ("Runtime", "RUNTIME"),
+        ("hip_runtime", "RUNTIME"),
         ("Kernel", "KERNEL"),
         ("Memcpy", "MEMCPY"),
         ("Memset", "MEMSET"),
