@@ -18,6 +18,8 @@ _ON_GPUS_ALONE = re.compile(
     r"^nccl:|^aten::(_?cudnn_|_?miopen_|_flash_attention_|_efficient_attention_"
     r"|_scaled_dot_product_(flash|efficient|cudnn)_attention(_backward)?$)"
 )
+_ON_APPLES = re.compile(r"^aten::(_?mps_|_?\w{1,60}_mps$)")
+_OF_INTEL = re.compile(r"^(ur|ze)[A-Z]")
 _ON_CPUS_ALONE = re.compile(r"^aten::_?mkldnn_|_for_cpu")
 _CUT = "The file is cut before the records of GPUs, which come last"
 
@@ -29,7 +31,13 @@ def lost_gpu_work(trace: Trace, calls: Launches) -> str | None:
     """
     cut = trace.info.damage.truncated
     if len(calls.orphans):
-        return _unrecorded(len(calls.orphans), cut)
+        return _unrecorded(trace, calls, cut)
+    apples = _names(trace, _ON_APPLES, Kind.OPERATOR)
+    if apples is not None:
+        return (
+            f"{apples} ran on an Apple GPU (MPS), of which torch.profiler records nothing: "
+            "measure it with torch.mps.profiler or Instruments."
+        )
     seen = _names(trace, _GIVES_WORK, Kind.RUNTIME) or _names(trace, _ON_GPUS_ALONE, Kind.OPERATOR)
     seen = seen or _names(trace, _ON_GPUS_ALONE, Kind.ANNOTATION)
     seen = seen or _names(trace, re.compile(""), Kind.SYNC, Kind.GPU_ANNOTATION)
@@ -47,15 +55,18 @@ _REMEDY = {
 }
 
 
-def _unrecorded(count: int, cut: bool) -> str:
+def _unrecorded(trace: Trace, calls: Launches, cut: bool) -> str:
+    count = len(calls.orphans)
     if cut:
         return (
             f"{_CUT}: the host launched {count:,} operations, of which none is left; "
             f"{_REMEDY[True]}."
         )
+    intel = _OF_INTEL.match(trace.names[trace.name[calls.orphans[0]]])
+    activity, library = ("XPU", "PTI") if intel else ("CUDA", "CUPTI (or roctracer)")
     return (
         f"No GPU activity was recorded, though the host launched {count:,} operations: "
-        "profile with ProfilerActivity.CUDA and check that CUPTI (or roctracer) may be used."
+        f"profile with ProfilerActivity.{activity} and check that {library} may be used."
     )
 
 

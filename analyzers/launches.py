@@ -16,7 +16,7 @@ LAUNCH_CALL = re.compile(r"Launch|Memcpy|Memset|MemCopy|MemoryCopy|USMFill|MemBu
 _CAPTURE_BEGINS = re.compile(r"StreamBeginCapture")
 _CAPTURE_ENDS = re.compile(r"StreamEndCapture")
 # A memset of nothing leaves no record, so its absence shows no loss.
-_LEAVES_A_RECORD = re.compile(r"LaunchKernel|LaunchCooperative|ModuleLaunch|GraphLaunch|Memcpy")
+_LEAVES_A_RECORD = re.compile(r"Launch(Kernel|Cooperative)|(Kernel|Module|Graph)Launch|Memcpy")
 
 
 @dataclass(frozen=True)

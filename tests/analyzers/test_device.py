@@ -28,6 +28,9 @@ WAIT = host("cudaStreamSynchronize", 3000, 500, cat="cuda_sync", args={"stream":
 RANGE = host("forward", 1000, 500, cat="gpu_user_annotation", pid=0, tid=7, args={"device": 0})
 NCCL = host("nccl:all_reduce", 1000, 500)
 CUDNN = host("aten::cudnn_convolution", 1200, 500)
+MPS = host("aten::_mps_convolution", 1200, 500)
+MPS_ATTENTION = host("aten::_scaled_dot_product_attention_math_for_mps", 1200, 500)
+INTEL = call("urEnqueueKernelLaunch", correlation=7)
 ONEDNN = host("aten::mkldnn_linear", 1200, 500)
 PROFILER = call("cudaDeviceSynchronize", 25_000)
 
@@ -47,6 +50,9 @@ MISSING: list[tuple[str, list[str], bool, dict[str, Any] | None, str]] = [
     ("a range on a GPU", [RANGE], False, None, "forward shows"),
     ("NCCL", [NCCL], False, None, "nccl:all_reduce shows"),
     ("cuDNN", [CUDNN], False, None, "aten::cudnn_convolution shows"),
+    ("Apple's GPU", [MPS], False, None, "of which torch.profiler records nothing"),
+    ("an attention of Apple's", [MPS_ATTENTION], False, None, "Instruments"),
+    ("a launch of Intel's", [INTEL], False, None, "ProfilerActivity.XPU"),
     ("cut behind a launch", [LAUNCH, WORK[0]], True, None, "operations, of which none is left"),
     ("cut behind a call", [WITHOUT_ID, WORK[0]], True, None, "hipLaunchKernel shows"),
     ("cut, and nothing tells of devices", [WORK[0]], True, None, "nothing tells whether"),
