@@ -23,7 +23,13 @@ _OTHER_FORMATS = {
     b"\x28\xb5\x2f\xfd": "compressed by zstd: unpack it first",
     b"\xfd7zXZ\0": "compressed by xz: unpack it first",
     b"PAR1": "a Parquet file: pass a PyTorch Profiler trace",
+    b"BZh": "compressed by bzip2: unpack it first",
+    b"version https://git-lfs": "a pointer of Git LFS, not the file: run git lfs pull",
+    b"<!DOCTYPE": "a web page, not the file that it shows: download the raw file",
+    b"<html": "a web page, not the file that it shows: download the raw file",
+    b"\xff\xfe": "text in UTF-16: save it as UTF-8",
 }
+_TAR_MAGIC, _TAR_AT = b"ustar", 257
 _GZIP_MAGIC = b"\x1f\x8b"
 # Kineto traces deflate 10 to 40 times; a file far beyond is made to exhaust memory.
 _BOMB_RATIO = 250
@@ -79,6 +85,8 @@ class ByteSource:
     def _gunzip(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         made = 0
         for piece in self._inflated(chunks):
+            if not made:
+                _refuse_packed(self.path, piece)
             made += len(piece)
             yield piece
         if self._corrupt:
@@ -146,6 +154,15 @@ def _refuse_other_formats(path: str, start: bytes) -> None:
     for magic, what in _OTHER_FORMATS.items():
         if start.startswith(magic):
             raise PerfkitError(f"{path} is {what}.")
+    if start.startswith(_TAR_MAGIC, _TAR_AT):
+        raise PerfkitError(f"{path} is a tar archive: unpack it and pass one trace in it.")
+
+
+def _refuse_packed(path: str, start: bytes) -> None:
+    """What a gzip file holds may be no text yet."""
+    if start.startswith(_GZIP_MAGIC):
+        raise PerfkitError(f"{path} is compressed by gzip twice: unpack it once.")
+    _refuse_other_formats(path, start)
 
 
 def _inflater() -> Any:

@@ -8,6 +8,7 @@ import io
 import lzma
 import os
 import re
+import tarfile
 import tracemalloc
 import zlib
 from collections.abc import Iterator
@@ -100,10 +101,7 @@ def test_an_empty_file(tmp_path: Path, content: bytes) -> None:
         b'{"traceEvents": null}',
         b'{"traceEvents": {}}',
         b'"traceEvents"',
-        b"<html></html>",
         b"\x89PNG\r\n\x1a\n",
-        bz2.compress(TEXT),
-        TEXT.decode().encode("utf-16"),
         b"x" * 3_000_000,
     ],
     ids=lambda content: content[:12].hex(),
@@ -161,6 +159,17 @@ def test_a_trace_of_the_profiler_before_kineto(tmp_path: Path) -> None:
     assert said.startswith("FILE is of torch.autograd.profiler, which records no GPU work:")
 
 
+def archived(content: bytes) -> bytes:
+    """A tar archive of two traces."""
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as archive:
+        for name in ("rank0.json", "rank1.json"):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return made.getvalue()
+
+
 @pytest.mark.parametrize(
     ("content", "what"),
     [
@@ -168,8 +177,32 @@ def test_a_trace_of_the_profiler_before_kineto(tmp_path: Path) -> None:
         (b"PK\x03\x04" + TEXT[:50], "a zip archive"),
         (lzma.compress(TEXT), "compressed by xz"),
         (b"PAR1" + b"\0" * 20, "a Parquet file"),
+        (bz2.compress(TEXT), "compressed by bzip2"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 9\n",
+            "a pointer of Git LFS",
+        ),
+        (b"<!DOCTYPE html><title>404</title>", "a web page"),
+        (b"<html></html>", "a web page"),
+        (TEXT.decode().encode("utf-16"), "text in UTF-16"),
+        (gzip.compress(gzip.compress(TEXT)), "compressed by gzip twice"),
+        (archived(TEXT), "a tar archive"),
+        (gzip.compress(archived(TEXT)), "a tar archive"),
     ],
-    ids=["sqlite", "zip", "xz", "parquet"],
+    ids=[
+        "sqlite",
+        "zip",
+        "xz",
+        "parquet",
+        "bzip2",
+        "lfs",
+        "doctype",
+        "html",
+        "utf-16",
+        "twice",
+        "tar",
+        "tar.gz",
+    ],
 )
 def test_other_formats_are_named(tmp_path: Path, content: bytes, what: str) -> None:
     assert refused(tmp_path, content).startswith(f"FILE is {what}")
