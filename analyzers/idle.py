@@ -150,7 +150,7 @@ def _behind_another_gpu(pieces: Pieces, trace: Trace, work: GpuWork) -> Pieces:
 
     As where the layers of a model lie on several GPUs.
     """
-    if len(work) == trace.is_gpu_work.sum():
+    if len(work) == np.count_nonzero(trace.is_gpu_work):
         return pieces
     others = np.setdiff1d(np.flatnonzero(trace.is_gpu_work), work.rows)
     busy = union(*spans(trace, others))

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from perfkit.model.trace import Int64s, Trace
 
 _ASCEND = ("AscendCL@", "torch_to_npu", "aclnn")
+_OVERHEAD = "-1"  # the process in which the profiler's own overhead stands
 _MOST_NAMED = 4
 _MOST_SHARED = 0.1  # of the numbers of calls
 _LEGACY = "CPU functions"  # the process of operators, as torch.autograd.profiler calls it
@@ -20,14 +21,15 @@ _LEGACY = "CPU functions"  # the process of operators, as torch.autograd.profile
 
 def refuse_merged(path: str, trace: Trace) -> None:
     """Raise PerfkitError where several processes launched work under the same numbers."""
-    processes = sorted({lane.pid for lane in trace.lanes if not lane.is_gpu})
+    processes = sorted({lane.pid for lane in trace.lanes if not lane.is_gpu} - {_OVERHEAD})
     if len(processes) < 2:
         return
     calls = np.flatnonzero((trace.kind == Kind.RUNTIME) & (trace.corr > 0))
     number = {pid: i for i, pid in enumerate(processes)}
-    process = np.array([number.get(lane.pid, -1) for lane in trace.lanes])[trace.lane[calls]]
-    launching = [processes[i] for i in np.unique(process).tolist()]
-    if len(launching) > 1 and _share_numbers(process, trace.corr[calls]):
+    of_lane = np.array([number.get(lane.pid, -1) for lane in trace.lanes], dtype=np.int64)
+    used = np.flatnonzero(np.bincount(trace.lane[calls], minlength=len(of_lane)))
+    launching = [processes[i] for i in np.unique(of_lane[used]).tolist()]
+    if len(launching) > 1 and _share_numbers(of_lane[trace.lane[calls]], trace.corr[calls]):
         raise PerfkitError(
             f"{path} holds the recordings of {len(launching)} processes "
             f"({', '.join(launching[:_MOST_NAMED])}), whose calls cannot be told apart: "
