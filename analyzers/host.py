@@ -71,7 +71,7 @@ _OVERHEADS = (
     (Cause.PROFILER, re.compile(r"Activity Buffer|Buffer Flush|Instrumentation|Resource")),
 )
 _PAGEABLE = re.compile(r"Pageable")
-_TO_HOST = re.compile(r"DtoH|D2M|Device -> (Pageable|Host|Pinned)")
+_TO_HOST = re.compile(r"DtoH|D2M|CopyDeviceToHost|Device -> (Pageable|Host|Pinned)")
 _LONG_CALL_NS = 100_000  # an asynchronous copy returns well before
 _A_VALUE_BYTES = 1024
 """A copy to the host this small is a value the host waits for, such as a loss."""

@@ -17,8 +17,9 @@ from perfkit.model.diagnosis import Collective, Copy, Overlap
 from perfkit.model.trace import Bools, Int64s, Kind
 
 _COPY_NAME = re.compile(r"Mem(?:cpy|set) ?(\w+)? ?\((?:(\w+) -> )?(\w+)\)")
-_INTEL_COPY = re.compile(r"Memcpy (M2D|D2M)\b")
-_DIRECTIONS = {"M2D": "HtoD", "D2M": "DtoH"}
+# As Intel's runtime and ROCm's old tracer name them.
+_OTHER_COPY = re.compile(r"(?:Memcpy |Copy)(M2D|D2M|HostToDevice|DeviceToHost)\b")
+_DIRECTIONS = {"M2D": "HtoD", "D2M": "DtoH", "HostToDevice": "HtoD", "DeviceToHost": "DtoH"}
 _LONGEST_NAME = 200
 
 
@@ -72,8 +73,8 @@ def _direction_and_memory(name: str) -> tuple[str, str]:
     match = _COPY_NAME.match(name)
     if name.startswith("Memset"):
         return "memset", "device"
-    if intel := _INTEL_COPY.match(name):
-        return _DIRECTIONS[intel[1]], "host"
+    if other := _OTHER_COPY.match(name):
+        return _DIRECTIONS[other[1]], "host"
     if match is None:
         return "copy", "unknown"
     direction, source, target = (part or "" for part in match.groups())

@@ -6,16 +6,28 @@ from dataclasses import replace
 
 import numpy as np
 
-from perfkit.model.trace import Bools, Int64s, Trace
+from perfkit.model.trace import Bools, Int64s, Kind, Trace
 
 _DAY_NS = 86_400 * 10**9
+# Until 2023 ROCm's tracer gave all it saw of a GPU the category of kernels; a marker is no work.
+_NO_KERNELS = {
+    "CopyHostToDevice": Kind.MEMCPY,
+    "CopyDeviceToHost": Kind.MEMCPY,
+    "CopyDeviceToDevice": Kind.MEMCPY,
+    "FillBuffer": Kind.MEMSET,
+    "Marker": Kind.GPU_ANNOTATION,
+}
 
 
 def mended(trace: Trace) -> Trace:
-    """The trace without events at time zero, and with GPU operations that stand in a queue."""
+    """The trace without events at time zero, and with GPU operations that stand in a queue.
+
+    What old tracers called kernels is what it is.
+    """
     zero = _at_zero(trace)
     if zero.any():
         trace = trace.take(~zero)
+    trace = _with_old_copies(trace)
     dur, clipped = _fitting_the_queue(trace)
     damage = replace(
         trace.info.damage,
@@ -29,6 +41,17 @@ def _at_zero(trace: Trace) -> Bools:
     """Events at time zero of a file whose clock is elsewhere."""
     elsewhere = len(trace) > 0 and float(np.median(trace.ts)) > _DAY_NS
     return (trace.ts <= 0) & elsewhere
+
+
+def _with_old_copies(trace: Trace) -> Trace:
+    """The trace with copies, fills and markers for what ROCm's tracer called kernels."""
+    found = {i: _NO_KERNELS[name] for i, name in enumerate(trace.names) if name in _NO_KERNELS}
+    if not found:
+        return trace
+    kind = trace.kind.copy()
+    for name, really in found.items():
+        kind[(trace.name == name) & (trace.kind == Kind.KERNEL)] = really
+    return replace(trace, kind=kind)
 
 
 def _fitting_the_queue(trace: Trace) -> tuple[Int64s, int]:

@@ -84,10 +84,17 @@ def test_waits_on_other_runtimes(name: str) -> None:
     assert idle["sync"] == pytest.approx(60.0)
 
 
-def test_copies_of_intels_runtime_have_their_direction() -> None:
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("Memcpy M2D (MEMORY(Unknown) -> DEVICE)", "Memcpy D2M"),
+        ("CopyHostToDevice", "CopyDeviceToHost"),
+    ],
+)
+def test_copies_of_other_runtimes_have_their_direction(names: tuple[str, str]) -> None:
     copies = [
-        event("gpu_memcpy", f"Memcpy {way}", 1400.0 + 50 * i, 9.0, stream=7, device=0, bytes=4096)
-        for i, way in enumerate(["M2D (MEMORY(Unknown) -> DEVICE)", "D2M"])
+        event("gpu_memcpy", name, 1400.0 + 50 * i, 9.0, stream=7, device=0, bytes=4096)
+        for i, name in enumerate(names)
     ]
     found = diagnose(trace_of([*launched(1000.0, 1), *copies, *launched(2000.0, 2)])).copies
     assert {(copy.direction, copy.memory) for copy in found} == {("HtoD", "host"), ("DtoH", "host")}

@@ -33,6 +33,14 @@ def test_gpu_annotations_are_no_work(read: Read) -> None:
     assert trace.dur.tolist() == [3003, 1000, 1000]
 
 
+def test_copies_and_markers_that_an_old_rocm_calls_kernels(read: Read) -> None:
+    """pytorch/pytorch#97167."""
+    listed = ("CopyHostToDevice", "FillBuffer", "Marker", "gemm")
+    trace = read(document(*(kernel(name, 2000 * i, 900) for i, name in enumerate(listed))))
+    assert kinds(trace) == ["MEMCPY", "MEMSET", "GPU_ANNOTATION", "KERNEL"]
+    assert kinds(read(document(host("Marker")))) == ["OPERATOR"]
+
+
 def test_negative_thread_ids(read: Read) -> None:
     trace = read(document(host("a", tid=-1_234_567), host("b", 1, tid=-1_234_567, pid=-1)))
     assert [lane[:2] for lane in lanes(trace)] == [("4242", "-1234567"), ("-1", "-1234567")]
