@@ -26,6 +26,9 @@ _ANNOTATED = (
     (Cause.DATALOADER, re.compile(
         r"enumerate\(Data(Loader|Pipe)\)#|\.(train|val)_dataloader_next|\bfetch_next_batch\b"
         r"|^perfkit::data$"
+        # As programs call such a range of their own, and torchrec ("## next_batch ##").
+        r"|^(## )?(?i:data[ _]?(load(ing|er)?|fetch(ing)?)"
+        r"|(load|fetch|get|next)_(next_)?(data|batch))( ##)?$"
     )),
     (Cause.COMPILE, re.compile(r"_compile\.compile_inner|compile_fx|CachingAutotuner")),
 )  # fmt: skip

@@ -13,12 +13,18 @@ Event = dict[str, Any]
 NAMES = [
     ("perfkit::data", "dataloader"),
     ("enumerate(DataLoader)#_MultiProcessingDataLoaderIter.__next__", "dataloader"),
+    ("data_loading", "dataloader"),
+    ("Data Fetch", "dataloader"),
+    ("get_batch", "dataloader"),
+    ("## next_batch ##", "dataloader"),
     ("perfkit::checkpoint", "checkpoint"),
     ("Python GC", "gc"),
     ("perfkit::forward", "python"),  # phases hold everything, so they say nothing of their own
     ("perfkit::backward", "python"),
     ("perfkit::optimizer", "python"),
     ("augment", "python"),
+    ("data_parallel_step", "python"),
+    ("get_batch_size", "python"),
     ("perfkit::database", "python"),
     ("my perfkit::data", "python"),
 ]
@@ -43,7 +49,7 @@ def test_idle_time_under_a_range(name: str, cause: str) -> None:
     assert idle_under("user_annotation", name)[cause] == pytest.approx(5000, rel=0.03)
 
 
-@pytest.mark.parametrize(("name", "cause"), NAMES[:7])
+@pytest.mark.parametrize(("name", "cause"), NAMES[:11])
 def test_idle_time_under_an_operator_of_that_name(name: str, cause: str) -> None:
     """As some torch builds record ranges."""
     assert idle_under("cpu_op", name)[cause] == pytest.approx(5000, rel=0.03)
