@@ -18,7 +18,7 @@ from perfkit.analyzers.gpu import GpuWork, gpu_work
 from perfkit.analyzers.graph.binding import bindings, bound_by_launch
 from perfkit.analyzers.graph.build import Built, build
 from perfkit.analyzers.graph.gates import ReplayErrors, replay_errors, replay_fidelity
-from perfkit.analyzers.host import Host, host_events
+from perfkit.analyzers.host import Host, causes_by_name, host_events
 from perfkit.analyzers.idle import idle_pieces
 from perfkit.analyzers.launches import Launches, launches
 from perfkit.analyzers.pieces import Pieces
@@ -105,10 +105,12 @@ class Facts:
 
 def facts_of(trace: Trace) -> Facts:
     """Analyze one rank's trace."""
-    trace, work, calls, shift = _launched(trace)
-    host = host_events(trace, work, calls)
-    windows = steps(trace, work, calls)
     with ThreadPoolExecutor(1) as beside:  # numpy mostly works without the interpreter's lock
+        named = beside.submit(causes_by_name, trace)
+        trace, work, calls, shift = _launched(trace)
+        causes = causes_by_name(trace) if shift else named.result()  # a shift moves events
+        host = host_events(trace, work, calls, causes)
+        windows = steps(trace, work, calls)
         graph = beside.submit(_Linked.of, trace, work, calls, host, windows)
         errors = beside.submit(lambda: replay_errors(graph.result().built, graph.result().before))
         if len(work):
@@ -120,7 +122,7 @@ def facts_of(trace: Trace) -> Facts:
             times, pieces = unobserved_step_times(windows)
         else:
             times, pieces = cpu_step_times(host, windows)
-    windows = with_exclusions(windows, times, pieces, trace, calls)
+        windows = with_exclusions(windows, times, pieces, trace, calls)
     built = graph.result().built
     return Facts(trace, work, calls, host, windows, times, pieces, built, errors.result(), shift)
 

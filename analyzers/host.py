@@ -106,9 +106,12 @@ class Host:
         return self._timelines[thread]
 
 
-def host_events(trace: Trace, work: GpuWork, calls: Launches) -> Host:
-    """Every host event that says something about why its thread launches nothing."""
-    code = _codes_by_name(trace)
+def host_events(trace: Trace, work: GpuWork, calls: Launches, by_name: Int8s) -> Host:
+    """Every host event that says something about why its thread launches nothing.
+
+    `by_name` is what `causes_by_name` says of them.
+    """
+    code = by_name.copy()
     _mark_blocking_copies(code, trace, work, calls)
     code[first_uses(code, trace, work, calls)] = CODE[Cause.COMPILE]
     code[calls.captured] = CODE[Cause.COMPILE]
@@ -116,7 +119,7 @@ def host_events(trace: Trace, work: GpuWork, calls: Launches) -> Host:
     return Host(trace, rows, code[rows], _threads(trace)[trace.lane[rows]])
 
 
-def _codes_by_name(trace: Trace) -> Int8s:
+def causes_by_name(trace: Trace) -> Int8s:
     """The Cause code each event has by kind and name alone, NONE without one; shape (events,)."""
     code = np.full(len(trace), NONE, dtype=np.int8)
     for kind in (Kind.OPERATOR, Kind.ANNOTATION, Kind.PYTHON, Kind.RUNTIME, Kind.OVERHEAD):

@@ -44,14 +44,17 @@ class _Gaps:
     launch_end: Int64s
     thread: Int32s
     has_launch: Bools
-    by_launch: Bools
 
-    @property
-    def waited_for_launch(self) -> Bools:
-        """Whether the launching call held up the operation."""
-        began_inside = self.has_launch & (self.by_launch | (self.launch > self.start))
+    def waited(self, by_launch: Bools) -> Bools:
+        """Whether the launching call held up the operation; `by_launch` is of all operations."""
+        set_by_launch = (self.op >= 0) & np.append(by_launch, False)[self.op]
+        began_inside = self.has_launch & (set_by_launch | (self.launch > self.start))
         still_open = self.has_launch & (self.launch_end >= self.end)
-        return began_inside | still_open
+        return np.asarray(began_inside | still_open)
+
+    def holding(self, times: Int64s) -> Int64s:
+        """Positions of the gaps that these times are in."""
+        return np.asarray(np.searchsorted(self.start, times, side="right") - 1)
 
 
 def idle_pieces(
@@ -73,9 +76,12 @@ def idle_pieces(
     lines = {thread: host.timeline(thread) for thread in threads}
     groups = chains(host, threads)
     waits = [blockers(host, work, chain) for chain in groups]
-    gaps = _gaps(trace, calls, idle, op, by_launch())
-    queued = _behind_another_gpu(_device_pieces(calls, gaps), trace, work)
-    pieces = in_order(queued, *_host_pieces(gaps, lines, groups))
+    gaps = _gaps(trace, calls, idle, op)
+    walks = _host_pieces(gaps, lines, groups)
+    waited = gaps.waited(by_launch())
+    queued = _behind_another_gpu(_device_pieces(calls, gaps, waited), trace, work)
+    held_up = (walk.take(waited[gaps.holding(walk.start)]) for walk in walks)
+    pieces = in_order(queued, *held_up)
     pieces = _without_operators(pieces, trace)
     pieces = _unobserved(pieces, unrecorded(trace, work, calls, int(windows.end[-1])))
     pieces = _beyond_calls(pieces, trace)
@@ -93,9 +99,8 @@ def _idle(work: GpuWork, windows: Windows) -> tuple[Intervals, Int64s]:
     return idle, np.where(op < len(work), op, -1)
 
 
-def _gaps(trace: Trace, calls: Launches, idle: Intervals, op: Int64s, by_launch: Bools) -> _Gaps:
-    known = op >= 0
-    call = np.where(known, calls.call[op], -1) if len(calls.call) else np.full(len(idle), -1)
+def _gaps(trace: Trace, calls: Launches, idle: Intervals, op: Int64s) -> _Gaps:
+    call = np.where(op >= 0, calls.call[op], -1) if len(calls.call) else np.full(len(idle), -1)
     has_launch = call >= 0
     launch, launch_end = spans(trace, call)
     return _Gaps(
@@ -106,17 +111,19 @@ def _gaps(trace: Trace, calls: Launches, idle: Intervals, op: Int64s, by_launch:
         launch_end=np.where(has_launch, launch_end, 0),
         thread=np.where(has_launch, trace.lane[call], -1).astype(np.int32),
         has_launch=has_launch,
-        by_launch=known & np.append(by_launch, False)[op],
     )
 
 
 def _host_pieces(gaps: _Gaps, lines: dict[int, Timeline], groups: list[list[int]]) -> list[Pieces]:
-    """From each gap's start to the end of its operation's launch: what the thread was doing."""
+    """From each gap's start to the end of its operation's launch: what the thread was doing.
+
+    Also of gaps whose launch began before them, which may turn out to have waited for another.
+    """
     return [_walked(gaps, thread, lines, group) for group in groups for thread in group]
 
 
 def _walked(gaps: _Gaps, thread: int, lines: dict[int, Timeline], group: list[int]) -> Pieces:
-    mine = (gaps.thread == thread) & gaps.waited_for_launch
+    mine = gaps.thread == thread
     start, end = gaps.start[mine], np.minimum(gaps.launch_end[mine], gaps.end[mine])
     keep = end > start
     pieces = same(start[keep], end[keep], Cause.PYTHON, thread)
@@ -134,9 +141,8 @@ def _without_operators(pieces: Pieces, trace: Trace) -> Pieces:
     return replace(pieces, cause=np.where(bare, CODE[Cause.UNKNOWN], pieces.cause).astype(np.int8))
 
 
-def _device_pieces(calls: Launches, gaps: _Gaps) -> Pieces:
+def _device_pieces(calls: Launches, gaps: _Gaps, waited: Bools) -> Pieces:
     """What of each gap is left when the launch has been made."""
-    waited = gaps.waited_for_launch
     start = np.where(waited, np.clip(gaps.launch_end, gaps.start, gaps.end), gaps.start)
     late = np.where(waited, np.minimum(start + _LATE_START_NS, gaps.end), gaps.end)
     cause = np.where(waited, CODE[Cause.LAUNCH], _queued_cause(calls, gaps)).astype(np.int8)
