@@ -21,7 +21,7 @@ _A_PART = re.compile(r"(?i)layer|block|expert|bucket|chunk|micro|att(entio)?n|ml
 _FEWEST = 3  # two of a kind are a coincidence
 _MOST_CANDIDATES = 16
 _MOST_STRANGERS = 0.1  # of the names of kernels: they occur less than once a range
-_LEAST_LAUNCHED = 0.5  # of all operations, inside of ranges that are called steps
+_LEAST_SPANNED = 0.5  # of all operations, from the first of ranges that are called steps on
 
 
 def own_ranges(trace: Trace, work: GpuWork, calls: Launches) -> Int64s:
@@ -41,7 +41,7 @@ def own_ranges(trace: Trace, work: GpuWork, calls: Launches) -> Int64s:
     launched, names = launched[order], trace.name[work.rows[order]]
     for rows in families:
         inside = _inside(trace, rows, launched)
-        if inside > most and _iterates(trace, rows, inside, names):
+        if inside > most and _iterates(trace, rows, launched, names):
             best, most = rows, inside
     return best
 
@@ -89,11 +89,13 @@ def _inside(trace: Trace, rows: Int64s, launched: Int64s) -> int:
     return int((np.searchsorted(launched, end) - np.searchsorted(launched, start)).sum())
 
 
-def _iterates(trace: Trace, rows: Int64s, inside: int, names: Int32s) -> bool:
-    """Whether these ranges are called steps and hold the work, or all kernels repeat with them."""
-    called = _ITERATION.search(trace.names[trace.name[rows[0]]][:LONGEST])
-    if called and inside > _LEAST_LAUNCHED * len(names):
-        return True
+def _iterates(trace: Trace, rows: Int64s, launched: Int64s, names: Int32s) -> bool:
+    """Whether these ranges are called steps and span the work, or all kernels repeat with them."""
+    if _ITERATION.search(trace.names[trace.name[rows[0]]][:LONGEST]):
+        start, end = spans(trace, rows)
+        first, last = np.searchsorted(launched, (start[0], end[-1])).tolist()
+        if last - first > _LEAST_SPANNED * len(launched):
+            return True
     times = np.bincount(names)
     times = times[times > 0]
     return bool((times < len(rows) - 1).sum() <= _MOST_STRANGERS * len(times))

@@ -111,6 +111,18 @@ def test_a_part_of_each_iteration_marks_it_too() -> None:
     assert facts.windows.marker == "detected"
 
 
+def test_a_range_around_a_part_of_each_denoising_step() -> None:
+    """As around the scheduler's step; the encoder before and the decoder behind run once."""
+    events = renamed(uneven([9] * 6), "denoise_step_#")
+    for event in events:
+        if event["name"].startswith("denoise_step"):
+            event["dur"] /= 5
+    kernels = [e for e in events if e["cat"] == "kernel"]
+    for i, kernel in enumerate([*kernels[:4], *kernels[-4:]]):
+        kernel["name"] = f"once{i}"
+    assert len(facts_of(trace_of(events)).windows) == 6
+
+
 @pytest.mark.parametrize("name", ["encoder", "layer step #"])
 def test_ranges_of_layers_are_no_steps(name: str) -> None:
     """One pass: what is before and after its layers runs once."""
