@@ -36,14 +36,22 @@ def own_ranges(trace: Trace, work: GpuWork, calls: Launches) -> Int64s:
     families = _families(trace)
     if not families:
         return best
-    launched = np.where(calls.call >= 0, trace.ts[calls.call], work.start)
-    order = np.argsort(launched, kind="stable")
-    launched, names = launched[order], trace.name[work.rows[order]]
+    launched, names = _work(trace, work, calls)
     for rows in families:
         inside = _inside(trace, rows, launched)
         if inside > most and _iterates(trace, rows, launched, names):
             best, most = rows, inside
     return best
+
+
+def _work(trace: Trace, work: GpuWork, calls: Launches) -> tuple[Int64s, Int32s]:
+    """When operations were launched, in order of time, and their names; operators on a CPU."""
+    if not len(work):
+        rows = np.flatnonzero(trace.kind == Kind.OPERATOR)
+        return trace.ts[rows], trace.name[rows]
+    launched = np.where(calls.call >= 0, trace.ts[calls.call], work.start)
+    order = np.argsort(launched, kind="stable")
+    return launched[order], trace.name[work.rows[order]]
 
 
 def family_of(name: str) -> str:

@@ -111,6 +111,12 @@ def test_a_part_of_each_iteration_marks_it_too() -> None:
     assert facts.windows.marker == "detected"
 
 
+def test_steps_of_a_cpu_from_the_programs_own_ranges() -> None:
+    events = [e for e in uneven([3, 40, 5, 17, 9]) if e["cat"] in ("cpu_op", "user_annotation")]
+    windows = facts_of(trace_of(renamed(events, "train_step"))).windows
+    assert windows.start.tolist() == facts_of(trace_of(events)).windows.start.tolist()
+
+
 def test_a_range_around_a_part_of_each_denoising_step() -> None:
     """As around the scheduler's step; the encoder before and the decoder behind run once."""
     events = renamed(uneven([9] * 6), "denoise_step_#")
