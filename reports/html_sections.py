@@ -45,7 +45,7 @@ def tiles(diagnosis: Diagnosis) -> Html:
         (f"{word} computes", share(summary.compute_share(diagnosis)), f"of the {whole}"),
         (f"{word} idle", share(summary.idle_share(diagnosis)), f"of the {whole}"),
         _largest_cause(diagnosis),
-        _largest_gain(diagnosis),
+        _surest_gain(diagnosis),
         _mfu(diagnosis),
         ("unexplained", share(diagnosis.fidelity.unknown_share), f"of the {whole}"),
         _idle_worth(diagnosis),
@@ -97,11 +97,13 @@ def _largest_cause(diagnosis: Diagnosis) -> tuple[str, str, str] | None:
     return ("largest idle cause", share(top.share), top.label)
 
 
-def _largest_gain(diagnosis: Diagnosis) -> tuple[str, str, str] | None:
-    order = diagnosis.whatif.order if diagnosis.whatif else []
-    if order and order[0].gain_us.expected and not gains.is_within_error(order[0].gain_us):
-        after, between = gains.after_parts(diagnosis.steps.mean_us, order[0].gain_us)
-        return (f"with {gains.names_text(order[0].fixes)}", after, between)
+def _surest_gain(diagnosis: Diagnosis) -> tuple[str, str, str] | None:
+    """Of the fix that returns most even at the low end of its interval."""
+    fixes = diagnosis.whatif.fixes if diagnosis.whatif else []
+    best = max(fixes, key=lambda fix: fix.gain_us.low or 0.0, default=None)
+    if best and best.gain_us.expected and not gains.is_within_error(best.gain_us):
+        after, between = gains.after_parts(diagnosis.steps.mean_us, best.gain_us)
+        return (f"with {gains.names_text([best.fix])}", after, between)
     if not diagnosis.findings:
         return None
     top = max(diagnosis.findings, key=lambda finding: finding.gain_us.bound)

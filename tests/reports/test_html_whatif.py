@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from perfkit.analyzers.graph import gates as replayed
-from perfkit.model.diagnosis import Diagnosis
+from perfkit.model.diagnosis import Diagnosis, Gain, Together
 from perfkit.reports import html_data, html_whatif
 from perfkit.reports.gates import LIMITS, MOST_MISSING, gates
 from perfkit.reports.html import render
@@ -148,3 +148,17 @@ def test_limits_are_those_that_the_analyzers_apply() -> None:
 
 def test_hostile_causes_stay_text() -> None:
     assert HOSTILE not in html_whatif.whatif(make_predicted(saved_us={HOSTILE: 5.0}))
+
+
+def test_the_tile_is_of_the_surest_gain() -> None:
+    told = make_predicted().whatif
+    assert told is not None
+    wide = msgspec.structs.replace(
+        told.fixes[2],
+        gain_us=Gain(bound=70_000.0, expected=60_000.0, low=20_000.0, high=80_000.0),
+    )
+    best_first = [Together(fixes=[wide.fix], gain_us=wide.gain_us), *told.order[1:]]
+    fixes = [wide, *told.fixes[:2]]
+    page = render(make_predicted(whatif=make_whatif(fixes=fixes, order=best_first)))
+    assert "with dataloader" in page
+    assert "with cuda-graphs" not in page
