@@ -166,14 +166,20 @@ def _from_ranges(
 
 
 def _from_kernels(trace: Trace, work: GpuWork, calls: Launches) -> Windows | None:
-    """An iteration is one period of a kernel sequence that repeats from end to end."""
-    kernels = np.flatnonzero(~work.is_copy)
-    launched = np.where(calls.call >= 0, trace.ts[calls.call], work.start)[kernels]
-    order = np.argsort(launched, kind="stable")
-    starts = repeats(trace.name[work.rows[kernels]][order], launched[order])
-    if starts is None:
-        return None
-    return _tiles(starts, "no ProfilerStep marks: steps are a kernel sequence that repeats")
+    """An iteration is one period of a kernel sequence that repeats from end to end.
+
+    Where no kernel runs once in each, a copy may, such as that of the batch or of the loss.
+    """
+    launched = np.where(calls.call >= 0, trace.ts[calls.call], work.start)
+    for what, rows in (
+        ("a kernel sequence that repeats", np.flatnonzero(~work.is_copy)),
+        ("a sequence of kernels and copies that repeats", np.arange(len(work))),
+    ):
+        order = rows[np.argsort(launched[rows], kind="stable")]
+        starts = repeats(trace.name[work.rows[order]], launched[order])
+        if starts is not None:
+            return _tiles(starts, f"no ProfilerStep marks: steps are {what}")
+    return None
 
 
 def _tiles(borders: Int64s, note: str) -> Windows:

@@ -157,6 +157,17 @@ def test_a_sequence_that_repeats_gives_its_period() -> None:
     assert np.diff(found).tolist() == [1050] * 5
 
 
+def test_a_copy_in_each_step_tells_where_its_kernels_do_not() -> None:
+    """Each kernel runs several times a step."""
+    events = without_marks(recorded([[Action("copy", 5.0, 9.0)] + [KERNEL] * 8] * 5))
+    for i, kernel in enumerate(e for e in events if e["cat"] == "kernel"):
+        kernel["name"] = "aababbab"[i % 8]
+    facts = facts_of(trace_of(events))
+    assert (facts.windows.marker, len(facts.windows)) == ("detected", 4)
+    assert facts.windows.note is not None
+    assert "kernels and copies" in facts.windows.note
+
+
 def test_layers_of_one_pass_are_no_steps() -> None:
     names = np.array([90, 91, 92] + [1, 2, 3, 4] * 12 + [93, 94, 95], dtype=np.int32)
     assert repeats(names, np.arange(len(names), dtype=np.int64)) is None
