@@ -9,14 +9,14 @@ turns of a pair; who goes first alternates. perfkit is started before each of it
 after it. The first steps of a turn find cold caches and are left out. After four pairs new models
 take their place, as where one lies matters, too.
 
-`always-on` compares steps between perfkit's profiled windows, at the pace that a run keeps to after
-a loader's first 200 batches, to the plain loop; before a turn of either, so many batches are taken
-and not trained on. `profiled` compares steps inside a perfkit window to steps inside a
-torch.profiler window; both lie within the first 200 batches, as a run's first window does, whose
-making is timed in full. Windows that slow steps would open are off.
+`always-on` compares steps between perfkit's profiled windows to the plain loop. `profiled` compares
+steps inside a perfkit window to steps inside a torch.profiler window. Before a turn as many batches
+are taken as a loader's very first, which are timed in full, and not trained on; of its first 200,
+those that follow 30 ms after the last one that was are timed in full, too, and later ones five a
+second. Windows that slow steps would open are off.
 
-A row's ratio is the median over pairs of the ratio of their median step times, so it leaves out
-what perfkit does once a second; what is added is the median over pairs of the difference. Intervals
+A row's ratio is the median over pairs of the ratio of their mean step times, so it leaves out what
+perfkit does once a second; what is added is the median over pairs of the difference. Intervals
 are of 95 % of resamplings of the models. --check compares the plain loop to itself, and to one with
 1 % of a step added, which says what can be told apart. Rows are added to those in --rows, in place
 of older ones of the kind, and --out is written from all, so that sizes can be measured apart.
@@ -58,27 +58,31 @@ host, by these with `--rows FILE`, and `--out` in the end:
 {commands}
 
 Do not edit. One process trains the same model, by turns of a few steps with perfkit and without. A
-ratio is the median over pairs of neighbouring turns, with the interval of 95 % of resamplings of
-the models, of which new ones are made after four pairs; `step, ms` and the ratio's base are of the
-turns without perfkit. What perfkit does once a second is not in it.
+ratio is the median over pairs of neighbouring turns, of their mean steps, with the interval of 95 %
+of resamplings of the models, of which new ones are made after four pairs; `step, ms` and the
+ratio's base are of the turns without perfkit. What perfkit does once a second is not in it.
 The aims are {aims}.
 `kept`: the whole interval is within the aim; `missed`: none of it is; `not told`: the aim lies
 inside, or all of it lies below 1, where only the machine can have made a difference.
 `python benchmarks/overhead.py --help` says more.
 
 `plain / plain` and `1 % more / plain` check the method: the first has to be 1, the second 1.01.
-The loader makes its batches in the training process, and all of a profiled window's are timed in
-full there, which a loader with workers leaves to these.
+The loader makes its batches in the training process, which times one in 30 ms in full; a loader
+with workers leaves that to these.
 """
 TITLES = ["model", "compared", "step, ms", "ratio", "added, us a step", "pairs", "aim"]
 RESAMPLINGS = 2000
 FEWEST_ROUNDS = 6
 MOST_STEPS = 60
 """Of a turn."""
-SKIPPED = 210
-"""Batches before an always-on turn: a loader's first 200 are timed in full."""
+SKIPPED = 10
+"""Batches before a turn: a loader's first 8 are timed in full, others of its first 200 if 30 ms lie
+between them."""
 ORDER = (True, False, False, True)
 """Whether perfkit goes first, in the pairs of a model."""
+_ACTIVE = MOST_STEPS + 20 + SKIPPED
+"""Steps of a window, which do not end with the turn."""
+EPOCH = 1024
 WARMUP = 20
 
 
@@ -130,7 +134,8 @@ class Training:
         self._net = size.network()
         self._optimizer = torch.optim.AdamW(self._net.parameters(), 1e-4)
         data = torch.utils.data.TensorDataset(size.samples(size.batch * 64))
-        self._loader = torch.utils.data.DataLoader(data, batch_size=size.batch)
+        order = [i % len(data) for i in range(size.batch * EPOCH)]
+        self._loader = torch.utils.data.DataLoader(data, batch_size=size.batch, sampler=order)
         self.step_s = statistics.median(timed(self, Loop(self.batches(), nothing), WARMUP))
         """Of the plain loop, when it was new."""
 
@@ -189,7 +194,7 @@ def always_on(training: Training) -> Iterator[Loop]:
 @contextmanager
 def torch_window(training: Training) -> Iterator[Loop]:
     """Steps inside a torch.profiler window."""
-    plan = schedule(wait=0, warmup=2, active=MOST_STEPS + 20)
+    plan = schedule(wait=0, warmup=2, active=_ACTIVE)
     with profile(activities=[ProfilerActivity.CPU], schedule=plan) as p:
         yield Loop(training.batches(), p.step)
 
@@ -199,7 +204,7 @@ def perfkit_window(training: Training) -> Iterator[Loop]:
     """Steps inside a perfkit window."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        perfkit.profile(folder, wait=0, warmup=2, active=MOST_STEPS + 20, watch=False) as p,
+        perfkit.profile(folder, wait=0, warmup=2, active=_ACTIVE, watch=False) as p,
     ):
         yield Loop(iter(p.steps(training.batches())), nothing)
 
@@ -213,14 +218,12 @@ class Comparison(NamedTuple):
     name: str
     ours: Mode
     theirs: Mode
-    skipped: int = 0
-    """Batches that are taken before a turn."""
 
 
 COMPARED = {
     compared.name: compared
     for compared in (
-        Comparison("always-on / plain", always_on, plain, SKIPPED),
+        Comparison("always-on / plain", always_on, plain),
         Comparison("profiled / torch.profiler", perfkit_window, torch_window),
         Comparison("plain / plain", plain, plain),
         Comparison("1 % more / plain", slower, plain),
@@ -255,7 +258,7 @@ class Plan(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """Median step times of two neighbouring turns, in seconds."""
+    """Mean step times of two neighbouring turns, in seconds."""
 
     ours_s: float
     theirs_s: float
@@ -311,21 +314,19 @@ class Row(msgspec.Struct):
                 self.added_us.text(0), str(self.pairs), self.said]  # fmt: skip
 
 
-def turn(training: Training, mode: Mode, plan: Plan, skipped: int) -> float:
-    """A turn's median step time, in seconds."""
+def turn(training: Training, mode: Mode, plan: Plan) -> float:
+    """A turn's mean step time, in seconds."""
     with mode(training) as loop:
-        for _ in range(skipped):
+        for _ in range(SKIPPED):
             next(loop.batches)
         timed(training, loop, plan.dropped)
-        return statistics.median(timed(training, loop, plan.counted))
+        return statistics.fmean(timed(training, loop, plan.counted))
 
 
 def pair(training: Training, compared: Comparison, plan: Plan, ours_first: bool) -> Pair:
     """A turn of each."""
     order = (compared.ours, compared.theirs)
-    took = [
-        turn(training, mode, plan, compared.skipped) for mode in order[:: 1 if ours_first else -1]
-    ]
+    took = [turn(training, mode, plan) for mode in order[:: 1 if ours_first else -1]]
     return Pair(*took[:: 1 if ours_first else -1])
 
 
@@ -416,7 +417,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(1)
     if asked.calls:
         training = Training(SIZES["tiny"])
-        print("always-on:", calls(training, SKIPPED, repeat=0))
+        print("always-on:", calls(training, 200, repeat=0))
         print("profiled:", calls(training, 20, wait=0, warmup=2, active=100))
         return
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})

@@ -124,7 +124,7 @@ class DataLoaders:
         return __init__
 
     def _around_next(self, next_: Callable[[Any], Any], run: Run) -> Callable[[Any], Any]:
-        begin_wait, end_wait = run.begin_wait, run.end_wait
+        begin_wait, end_wait, wait = run.begin_wait, run.end_wait, run.wait
 
         @functools.wraps(next_)
         def __next__(iterator: Any) -> Any:  # noqa: N807
@@ -136,7 +136,7 @@ class DataLoaders:
             began_ns = perf_counter_ns()
             rests = began_ns < loader.rests_until_ns
             look = None if rests or not loader.is_due() else self._look(iterator, loader)
-            outermost = begin_wait()
+            outermost = not wait.is_on and begin_wait()
             if outermost or not rests:  # a step may have ended meanwhile
                 began_ns = perf_counter_ns()
             part: Part | None = None

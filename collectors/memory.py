@@ -72,19 +72,17 @@ class Memory:
 
     def step(self, step: int) -> float:
         """Record the allocator's numbers, and choose whether the next step's are."""
-        now = time.monotonic()
+        now, cuda = time.monotonic(), _live_cuda()
+        if cuda is None or self._records is None:
+            return inf
         if step < _EVERY_STEP_UNTIL or self._is_reading or now >= self._due:
-            self._look(step, now)
+            self._look(cuda, self._records, step, now)
         return step + 1 if step + 1 < _EVERY_STEP_UNTIL or self._is_reading else inf
 
-    def _look(self, step: int, now: float) -> None:
-        cuda = _live_cuda()
-        if cuda is None or self._records is None:
-            self._due = now + _PERIOD_S
-            return
+    def _look(self, cuda: Any, file: RecordFile, step: int, now: float) -> None:
         if step < _EVERY_STEP_UNTIL or self._is_reading:
             self._record_history()
-            self._records.add(self._read(cuda, step))
+            file.add(self._read(cuda, step))
         self._choose(cuda, step + 1 < _EVERY_STEP_UNTIL or now >= self._due, now)
 
     def _choose(self, cuda: Any, is_reading: bool, now: float) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from perfkit.collectors.guard import failed
 from perfkit.collectors.patches import Patches
+from perfkit.collectors.protocol import Wait
 from perfkit.collectors.ranges import Handle, close_range, listener, open_phase
 
 
@@ -36,8 +37,7 @@ class Phases:
         """Whether phases are told apart, as far as was known at the last `look`."""
         self.waited_ns = 0
         """Time waited for data so far."""
-        self.waits = False
-        """Whether a batch is waited for: a wait inside of it is a part of it."""
+        self.wait = Wait()
         self.thread = get_ident()
         self.on_optimizer: Callable[[int], None] | None = None
         self.on_wait: Callable[[], None] | None = None
@@ -118,7 +118,7 @@ class Phases:
         False on other threads, and inside of another wait. `now_ns` is what the clock has just
         said, to a caller who knows that this is the training thread.
         """
-        if self.waits or (not now_ns and get_ident() != self.thread):
+        if self.wait.is_on or (not now_ns and get_ident() != self.thread):
             return False
         try:
             if self.on_wait is not None:
@@ -129,13 +129,13 @@ class Phases:
                     self.enter("data")
         except Exception as error:
             failed("Marking the data wait", error)
-        self.waits, self._wait_began_ns = True, now_ns or perf_counter_ns()
+        self.wait.is_on, self._wait_began_ns = True, now_ns or perf_counter_ns()
         return True
 
     def end_wait(self, completed: bool) -> None:
         """The wait is over, with a batch where it was completed."""
         self.waited_ns += perf_counter_ns() - self._wait_began_ns
-        self.waits = False
+        self.wait.is_on = False
         if self.looked_at:
             self.enter_here("forward" if completed else None)
 

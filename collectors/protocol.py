@@ -11,6 +11,12 @@ from perfkit.collectors.records import RecordFile
 from perfkit.model.capture import Sight
 
 
+class Wait:
+    """The training thread's wait for a batch, which waits inside of it are a part of."""
+
+    is_on = False
+
+
 def _inside() -> bool:
     return False
 
@@ -30,7 +36,8 @@ class Run:
     `records(name)` opens `<name>.jsonl` in the folder, for records of `perfkit.model.capture`.
     A collector that wraps the training thread's wait for a batch calls `begin_wait()` before it
     and, where that said True, `end_wait(completed)` after it, whatever happens: so the wait counts
-    as the step's data wait (once, where waits nest) and is marked in every profiler.
+    as the step's data wait (once, where waits nest) and is marked in every profiler. While
+    `wait.is_on` it would say False.
     What stands in `on_phase_end` is called on the training thread as it leaves a phase, with its
     name: "data", "forward", "backward" or "optimizer". While nothing stands there and no profiler
     runs, phases are not told apart, which makes them free. `running_step` gives the number of the
@@ -46,6 +53,7 @@ class Run:
     memory_snapshot: bool = False
     begin_wait: Callable[[], bool] = _inside
     end_wait: Callable[[bool], None] = _ended
+    wait: Wait = field(default_factory=Wait)
     on_phase_end: list[Callable[[str], None]] = field(default_factory=list)
     running_step: Callable[[], int | None] = _unknown
 

@@ -204,6 +204,7 @@ class Session:
             memory_snapshot=self._options.memory_snapshot,
             begin_wait=self.phases.begin_wait,
             end_wait=self.phases.end_wait,
+            wait=self.phases.wait,
             on_phase_end=self.phases.on_phase_end,
             running_step=lambda: self.clock.running_step or None,
         )

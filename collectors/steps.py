@@ -34,7 +34,7 @@ class Steps(Generic[T]):
         """
         session, phases = self._session, self._session.phases
         begin_wait, end_wait, listening = phases.begin_wait, phases.end_wait, phases.listening
-        ends_ns, waited_ns = session.clock.ends_ns, session.clock.waited_ns
+        ends_ns, waited_ns, wait = session.clock.ends_ns, session.clock.waited_ns, phases.wait
         attempt("Beginning a step", session.begin, "steps()")
         batches: Any = None
         now_ns = 0
@@ -51,12 +51,12 @@ class Steps(Generic[T]):
             yield batch
             now_ns = session.step("steps()")
             for _ in range(session.quiet_steps() if now_ns else 0):
-                batch, phases.waits = _END, True
+                batch, wait.is_on = _END, True
                 try:
                     batch = next(batches, _END)
                 finally:
                     phases.waited_ns += perf_counter_ns() - now_ns
-                    phases.waits = False
+                    wait.is_on = False
                 if batch is _END:
                     return
                 yield batch

@@ -139,10 +139,24 @@ def test_a_document_is_the_old_one_or_the_new_one(
 def test_a_pace_lets_all_through_and_then_some(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0]
     monkeypatch.setattr(time, "perf_counter_ns", lambda: now[0])
-    pace = Pace(first=10, per_second=5.0)
+    pace = Pace(first=50, per_second=5.0)
     passed = []
-    for i in range(1010):
-        now[0] = i * 10_000_000
+    for i in range(1050):
+        now[0] = i * 40_000_000
         passed.append(pace.is_due())
-    assert all(passed[:10])
-    assert 48 <= sum(passed[10:]) <= 51
+    assert all(passed[:50])
+    assert 198 <= sum(passed[50:]) <= 201
+
+
+def test_a_pace_lets_few_through_that_follow_each_other_closely(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [0]
+    monkeypatch.setattr(time, "perf_counter_ns", lambda: now[0])
+    pace = Pace(first=200, per_second=5.0)
+    passed = []
+    for i in range(3008):
+        now[0] = i * 1_000_000
+        passed.append(pace.is_due())
+    assert all(passed[:8])
+    assert 98 <= sum(passed[8:]) <= 101
