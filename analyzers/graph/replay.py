@@ -129,7 +129,8 @@ class _State:
         lag = lag + self._rest[low:high][target]
         if self._plan.looped[part]:  # a first guess that is too early
             self.time[low:high] = _EARLIEST // 2
-        while True:
+        # Each pass settles a point more at least, unless time stamps lie further apart than lanes.
+        for _ in range(high - low + 1):
             bound = ready.copy()
             np.maximum.at(bound, target, self.time[source] + lag)
             found = total + np.maximum.accumulate(bound - total)
