@@ -80,9 +80,12 @@ SKIPPED = 10
 between them."""
 ORDER = (True, False, False, True)
 """Whether perfkit goes first, in the pairs of a model."""
+_AT_REST = 200
+"""Steps after which collectors rest between windows."""
 _ACTIVE = MOST_STEPS + 20 + SKIPPED
 """Steps of a window, which do not end with the turn."""
 EPOCH = 1024
+"""Batches, so that the turn of an epoch is as rare as in training."""
 WARMUP = 20
 
 
@@ -417,7 +420,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(1)
     if asked.calls:
         training = Training(SIZES["tiny"])
-        print("always-on:", calls(training, 200, repeat=0))
+        print("always-on:", calls(training, _AT_REST, repeat=0))
         print("profiled:", calls(training, 20, wait=0, warmup=2, active=100))
         return
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})

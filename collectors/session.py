@@ -39,6 +39,7 @@ _TICK_NS = 1_000_000_000
 _REST_NS = 100_000_000
 """After so long collectors are told of a step that none of them has asked for."""
 _MOST_QUIET = 512
+"""Quiet steps in a row, should no collector name a step."""
 _MOST_ACCUMULATED = 256
 """Batches with a backward pass after which no optimizer is expected any more."""
 
