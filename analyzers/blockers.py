@@ -24,7 +24,6 @@ from perfkit.model.cause import CODE, Cause
 from perfkit.model.trace import Int8s, Int64s
 
 _WORKERS = re.compile(r"enumerate\(DataLoader\)#\w*MultiProcessing")
-_BACKWARD = re.compile(r"autograd::engine::evaluate_function|Backward\d*$")
 _READY_NS = 200_000  # a batch that was ready is handed over well within this
 _LOSS = -2
 BLOCKING = (Cause.SYNC, Cause.COPY, Cause.ALLOCATOR)
@@ -47,13 +46,12 @@ def main_thread(host: Host, threads: list[int]) -> int | None:
     """Of these, the one that runs the training: autograd's do more, but only what it asks for."""
     autograd = autograd_threads(host, threads)
     rest = [t for t in threads if t not in autograd] or threads
-    return max(rest, key=lambda t: int((host.thread == t).sum()), default=None)
+    return max(rest, key=lambda t: int(host.counts[t]), default=None)
 
 
 def autograd_threads(host: Host, threads: list[int]) -> list[int]:
     """Of these, the ones that ran a backward pass."""
-    backward = matching(host.trace, _BACKWARD)[host.trace.name[host.rows]]
-    return [t for t in threads if (backward & (host.thread == t)).any()]
+    return [t for t in threads if t in host.autograd_threads]
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from perfkit.analyzers.facts import Facts
 from perfkit.analyzers.intervals import Intervals, ends, spans, split, union
 from perfkit.analyzers.names import LONGEST, used
+from perfkit.analyzers.rows import among
 from perfkit.analyzers.steps import step_of
 from perfkit.model.communication_facts import Family, Phase
 from perfkit.model.trace import Bools, Int32s, Int64s, Kind, Trace
@@ -90,7 +91,7 @@ def _entries(trace: Trace, file_rows: Int64s) -> Int64s:
 
 def _of_operators(trace: Trace, call: Int64s) -> Int64s:
     """The entry of the operator that is open at each call on its thread, or -1."""
-    at = np.flatnonzero((trace.kind == Kind.OPERATOR) & np.isin(trace.row, trace.collectives.row))
+    at = np.flatnonzero((trace.kind == Kind.OPERATOR) & among(trace.row, trace.collectives.row))
     found = np.full(len(call), -1, dtype=np.int64)
     for lane in np.unique(trace.lane[at]).tolist():
         ops, mine = at[trace.lane[at] == lane], np.flatnonzero(trace.lane[call] == lane)

@@ -127,6 +127,5 @@ def _validated(windows: Windows, trace: Trace) -> dict[int, str]:
 
 
 def _count(times: Int64s, windows: Windows) -> Int64s:
-    times = np.sort(times)
-    low, high = (np.searchsorted(times, edge) for edge in (windows.start, windows.end))
-    return np.asarray(high - low, dtype=np.int64)
+    at = step_of(times, windows)
+    return np.bincount(at[at >= 0], minlength=len(windows))

@@ -10,8 +10,9 @@ import numpy as np
 from perfkit.analyzers.intervals import Intervals, union
 from perfkit.analyzers.kernel_names import kind_of
 from perfkit.analyzers.names import used
+from perfkit.analyzers.rows import among, present
 from perfkit.model.kernel import KernelKind
-from perfkit.model.trace import Bools, Int64s, Kind, Trace
+from perfkit.model.trace import Bools, Int32s, Int64s, Kind, Trace
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,9 @@ def gpu_work(trace: Trace) -> GpuWork:
     """The work of the device that was busy longest, which is the rank's own."""
     device_of_lane = np.array([lane.device for lane in trace.lanes], dtype=np.int64)
     rows = np.flatnonzero(trace.is_gpu_work)
-    devices = device_of_lane[trace.lane[rows]] if len(rows) else np.empty(0, dtype=np.int64)
-    device = _busiest(devices, trace.dur[rows])
-    rows = rows[devices == device]
+    device = _busiest(device_of_lane, trace.lane[rows], trace.dur[rows])
+    if device >= 0:
+        rows = rows[(device_of_lane == device)[trace.lane[rows]]]
     return GpuWork(
         trace=trace,
         device=device,
@@ -83,11 +84,13 @@ def gpu_work(trace: Trace) -> GpuWork:
     )
 
 
-def _busiest(devices: Int64s, dur: Int64s) -> int:
-    if not len(devices):
+def _busiest(device_of_lane: Int64s, lane: Int32s, dur: Int64s) -> int:
+    """The device whose lanes have most of the time, -1 where there are none."""
+    lanes = present(lane)
+    if not lanes:
         return -1
-    found, inverse = np.unique(devices, return_inverse=True)
-    return int(found[np.argmax(np.bincount(inverse, weights=dur))])
+    found, device = np.unique(device_of_lane[lanes], return_inverse=True)
+    return int(found[np.argmax(np.bincount(device, np.bincount(lane, dur)[lanes]))])
 
 
 def _communication(trace: Trace, rows: Int64s) -> Bools:
@@ -96,5 +99,5 @@ def _communication(trace: Trace, rows: Int64s) -> Bools:
     named = np.zeros(len(trace.names), dtype=np.bool_)
     for i in used(trace, rows[is_kernel]):
         named[i] = kind_of(trace.names[i]) is KernelKind.COMMUNICATION
-    told = np.isin(trace.row[rows], trace.collectives.row)
+    told = among(trace.row[rows], trace.collectives.row)
     return np.asarray(is_kernel & (named[trace.name[rows]] | told))

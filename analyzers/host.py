@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -73,6 +74,7 @@ _OVERHEADS = (
     (Cause.COMPILE, re.compile(r"Loading|Compil")),
     (Cause.PROFILER, re.compile(r"Activity Buffer|Buffer Flush|Instrumentation|Resource")),
 )
+_BACKWARD = re.compile(r"autograd::engine::evaluate_function|Backward\d*$")
 _PAGEABLE = re.compile(r"Pageable")
 _TO_HOST = re.compile(r"DtoH|D2M|CopyDeviceToHost|Device -> (Pageable|Host|Pinned)")
 _LONG_CALL_NS = 100_000  # an asynchronous copy returns well before
@@ -91,19 +93,40 @@ class Host:
     thread: Int32s
     """Lane of each event; profiler overhead counts on the thread it held up."""
     _timelines: dict[int, Timeline] = field(default_factory=dict, init=False)
+    _of_thread: dict[int, Int64s] = field(default_factory=dict, init=False)
 
     def on(self, thread: int, *causes: Cause) -> Int64s:
         """Trace rows of a thread's events of these causes."""
-        codes = [CODE[cause] for cause in causes]
-        mine = (self.thread == thread) & np.isin(self.cause, codes)
-        return np.asarray(self.rows[mine])
+        mine = self._events(thread)
+        return self.rows[mine[np.isin(self.cause[mine], [CODE[cause] for cause in causes])]]
 
     def timeline(self, thread: int) -> Timeline:
         """The most specific Cause among a thread's events open at each time (order of Cause)."""
         if thread not in self._timelines:
-            mine = self.thread == thread
+            mine = self._events(thread)
             self._timelines[thread] = _timeline(self.trace, self.rows[mine], self.cause[mine])
         return self._timelines[thread]
+
+    def _events(self, thread: int) -> Int64s:
+        """Positions of a thread's events."""
+        if thread not in self._of_thread:
+            self._of_thread[thread] = np.flatnonzero(self.thread == thread)
+        return self._of_thread[thread]
+
+    def of_kind(self, thread: int, kind: Kind) -> Int64s:
+        """Trace rows of a thread's events of this kind."""
+        rows = self.rows[self._events(thread)]
+        return np.asarray(rows[self.trace.kind[rows] == kind])
+
+    @cached_property
+    def counts(self) -> Int64s:
+        """How many events each thread has; shape (lanes,)."""
+        return np.bincount(self.thread, minlength=len(self.trace.lanes))
+
+    @cached_property
+    def autograd_threads(self) -> list[int]:
+        """Threads that ran a backward pass."""
+        return present(self.thread[matching(self.trace, _BACKWARD)[self.trace.name[self.rows]]])
 
 
 def host_events(trace: Trace, work: GpuWork, calls: Launches, by_name: Int8s) -> Host:

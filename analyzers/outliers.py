@@ -9,7 +9,7 @@ import numpy as np
 from perfkit.analyzers.breakdown import StepTimes, step_times
 from perfkit.analyzers.facts import Facts
 from perfkit.analyzers.intervals import distinct
-from perfkit.analyzers.steps import Windows, step_of
+from perfkit.analyzers.steps import step_of
 from perfkit.model.cause import CAUSES
 from perfkit.model.diagnosis import Outlier, Outliers
 from perfkit.model.trace import Int64s
@@ -31,15 +31,13 @@ def outliers(facts: Facts) -> Outliers | None:
     if len(counted) < _FEWEST_STEPS or not len(facts.work):
         return None
     ends = _device_ends(facts)
-    times = step_times(facts.work, facts.pieces.cut(distinct(ends)), _between(facts, ends))
-    times = times.take(counted - 1)
-    wall = times.wall
+    wall = np.diff(ends)[counted - 1]
     usual = float(np.median(wall))
     spread = float(np.median(np.abs(wall - usual)))
     slow = np.flatnonzero(wall - usual > max(_LEAST_EXCESS * usual, _LEAST_SPREADS * spread))
     if not len(slow) or len(slow) > _MOST_SHARE * len(wall):
         return None
-    parts, names = _parts(times)
+    parts, names = _parts(_times_between(facts, ends).take(counted - 1))
     growth = parts[slow] - np.median(parts, axis=0)
     excess = wall[slow] - usual
     return Outliers(
@@ -67,11 +65,12 @@ def _device_ends(facts: Facts) -> Int64s:
     return np.maximum.accumulate(ends)
 
 
-def _between(facts: Facts, ends: Int64s) -> Windows:
-    """The steps after the first, each from the end of the step before it."""
-    return replace(
+def _times_between(facts: Facts, ends: Int64s) -> StepTimes:
+    """Of the steps after the first, each from the end of the step before it."""
+    windows = replace(
         facts.windows, start=ends[:-1], end=ends[1:], labels=facts.windows.labels[1:], excluded=()
     )
+    return step_times(facts.work, facts.pieces.cut(distinct(ends)), windows)
 
 
 def _parts(times: StepTimes) -> tuple[Int64s, list[str]]:

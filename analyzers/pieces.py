@@ -30,6 +30,8 @@ class Pieces:
     def cut(self, cuts: Int64s) -> Pieces:
         """The same pieces, cut at sorted times."""
         start, end, parent = split(self.start, self.end, cuts)
+        if len(parent) == len(self.start):
+            return self
         return replace(self.take(parent), start=start, end=end)
 
     def of(self, *causes: Cause) -> Pieces:
@@ -38,7 +40,16 @@ class Pieces:
         wanted[[CODE[cause] for cause in causes]] = True
         return self.take(np.flatnonzero(wanted[self.cause]))
 
-    def take(self, rows: Int64s | Bools) -> Pieces:
+    def by_cause(self) -> dict[Cause, Pieces]:
+        """Those of each cause."""
+        sorted_ = self.take(np.argsort(self.cause, kind="stable"))
+        cuts = np.searchsorted(sorted_.cause, np.arange(len(CAUSES) + 1)).tolist()
+        return {
+            cause: sorted_.take(slice(low, high))
+            for cause, low, high in zip(CAUSES, cuts[:-1], cuts[1:], strict=True)
+        }
+
+    def take(self, rows: Int64s | Bools | slice) -> Pieces:
         """Some of the pieces."""
         return Pieces(
             self.start[rows],

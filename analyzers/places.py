@@ -32,9 +32,9 @@ def places(facts: Facts) -> list[Place]:
     layers = _Layers(facts)
     return [
         place
-        for cause in CAUSES
+        for cause, pieces in facts.counted_pieces.by_cause().items()
         if cause not in _NOT_ON_THE_HOST
-        for place in _of_cause(layers, cause, facts.counted_pieces.of(cause))
+        for place in _of_cause(layers, cause, pieces)
     ]
 
 
@@ -64,7 +64,6 @@ class _Layers:
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
         self._made: dict[tuple[int, Kind], _Outermost] = {}
-        self._kinds = facts.trace.kind[facts.host.rows]
         self.modules: Nestings = modules(facts.trace)
         self.ranges: Nestings = ranges(facts.trace)
 
@@ -79,8 +78,7 @@ class _Layers:
 
     def _of_kind(self, thread: int, kind: Kind) -> _Outermost:
         if (thread, kind) not in self._made:
-            host = self.facts.host
-            mine = host.rows[(host.thread == thread) & (self._kinds == kind)]
+            mine = self.facts.host.of_kind(thread, kind)
             self._made[thread, kind] = _Outermost.of(self.facts.trace, mine)
         return self._made[thread, kind]
 
@@ -201,8 +199,9 @@ def _idle_by_call(facts: Facts, size: int) -> NDArray[np.float64]:
     for thread in present(pieces.thread[pieces.thread >= 0]):
         for cause in _CALL_ROLES:
             mine = (pieces.thread == thread) & (pieces.cause == CODE[cause]) & (rows < 0)
-            calls = _Outermost.of(facts.trace, facts.host.on(thread, cause))
-            rows[mine] = calls.at(pieces.start[mine])
+            if mine.any():
+                calls = _Outermost.of(facts.trace, facts.host.on(thread, cause))
+                rows[mine] = calls.at(pieces.start[mine])
     keep = rows >= 0
     keys = _keys(facts, pieces.cause[keep], rows[keep])
     idle = np.bincount(keys, (pieces.end - pieces.start)[keep], size)

@@ -20,6 +20,13 @@ def numbered(ids: Int32s | Int64s) -> tuple[Int64s, Int64s]:
     return found, place[ids]
 
 
+def among(ids: Int32s | Int64s, some: Int32s | Int64s) -> Bools:
+    """Whether each of small numbers of at least 0 is one of `some`."""
+    found = np.zeros(1 + max(ids.max(initial=0), some.max(initial=0)), dtype=np.bool_)
+    found[some] = True
+    return found[ids]
+
+
 def mask(rows: Int64s, size: int) -> Bools:
     """Whether each of `size` rows is one of `rows`, of which -1 is none; shape (size,)."""
     found = np.zeros(size + 1, dtype=np.bool_)

@@ -82,15 +82,17 @@ class _Waste:
         self.facts = facts
         kind = facts.trace.kind
         self.host: Int64s = np.flatnonzero((kind == Kind.OPERATOR) | (kind == Kind.ANNOTATION))
+        self._name = facts.trace.name[self.host]
         self._names = used(facts.trace, self.host)
         self.counted = facts.in_counted(facts.work.start)
 
     def rows(self, pattern: re.Pattern[str]) -> Int64s:
         """Rows of host events whose names match."""
         names = self.facts.trace.names
+        found = [i for i in self._names if pattern.search(names[i][:LONGEST])]
         wanted = np.zeros(len(names), dtype=np.bool_)
-        wanted[[i for i in self._names if pattern.search(names[i][:LONGEST])]] = True
-        return self.host[wanted[self.facts.trace.name[self.host]]]
+        wanted[found] = True
+        return self.host[wanted[self._name]] if found else self.host[:0]
 
     def kernels(self, is_wanted: Callable[[str], bool]) -> Bools:
         """Whether each GPU operation is a kernel with such a name; shape (operations,)."""

@@ -91,7 +91,7 @@ def _parts(
 
 def _queued(trace: Trace, work: GpuWork, calls: Launches) -> tuple[streams.Queue, int]:
     queue = streams.queue_of(trace, work, calls)
-    return queue, streams.stream_gap(trace, work, calls, queue)
+    return queue, streams.stream_gap(trace, work, calls)
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ def _gpu_edges(parts: _Parts) -> list[Edges]:
     some = (parts.trace, parts.work, parts.calls, parts.points)
     return [
         streams.launch_edges(*some, parts.queue),
-        streams.event_edges(*some, parts.queue),
+        streams.event_edges(parts.trace, parts.work, parts.points, parts.queue, parts.gap),
         streams.graph_edges(*some, parts.gap),
     ]
 

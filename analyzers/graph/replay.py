@@ -30,8 +30,9 @@ class Schedule:
 
     order: Int64s
     cuts: Int64s
-    leads: Bools
-    """Whether a point is the first of its lane in its part; in this order."""
+    leads: Int64s
+    """Positions of the points that are the first of their lane in their part."""
+    lead_cuts: Int64s
     source: Int64s
     target: Int64s
     edge: Int64s
@@ -51,13 +52,14 @@ class Schedule:
 def schedule(graph: Graph) -> Schedule:
     """Blocks of the graph, as long as they can be."""
     part = 2 * _blocks(graph) + graph.is_operation
-    order = np.lexsort((np.arange(len(graph)), graph.lane, part))
+    order = np.lexsort((graph.lane, part))
     position = np.empty(len(graph), dtype=np.int64)
     position[order] = np.arange(len(graph))
     part, lane = part[order], graph.lane[order]
     cuts = np.concatenate((np.flatnonzero(np.diff(part, prepend=-1)), [len(part)]))
-    leads = np.diff(lane, prepend=-1) != 0
-    leads[cuts[:-1]] = True
+    is_lead = np.diff(lane, prepend=-1) != 0
+    is_lead[cuts[:-1]] = True
+    leads = np.flatnonzero(is_lead)
     source, target = position[graph.edges.source], position[graph.edges.target]
     edge = np.argsort(target, kind="stable")
     source, target = source[edge], target[edge]
@@ -65,7 +67,8 @@ def schedule(graph: Graph) -> Schedule:
     inside = np.flatnonzero(part[source] == part[target])
     looped = np.zeros(len(cuts) - 1, dtype=np.bool_)
     looped[np.searchsorted(cuts, target[inside], side="right") - 1] = True
-    return Schedule(order, cuts, leads, source, target, edge, edge_cuts, looped)
+    lead_cuts = np.searchsorted(leads, cuts)
+    return Schedule(order, cuts, leads, lead_cuts, source, target, edge, edge_cuts, looped)
 
 
 def _blocks(graph: Graph) -> Int64s:
@@ -102,39 +105,49 @@ class _State:
 
     def __init__(self, graph: Graph, plan: Schedule) -> None:
         self._plan = plan
-        order = plan.order
+        order, leads = plan.order, plan.leads
         self.time = np.zeros(len(graph), dtype=np.int64)
-        self._dur, self._rest = graph.dur[order], graph.rest[order]
+        dur, rest = graph.dur[order], graph.rest[order]
         known = graph.prev[order] >= 0
-        self._prev = np.where(known, plan.position[graph.prev[order]], -1)
-        before = np.where(known, self._dur[self._prev], 0)
-        self._step = before + graph.lag[order] + self._rest
-        self._fixed = np.where(known, _EARLIEST, graph.time[order])
-        self._fixed[plan.target] = _EARLIEST
-        self._edge_lag = graph.edges.lag[plan.edge] + self._dur[plan.source]
+        prev = np.where(known, plan.position[graph.prev[order]], -1)
+        step = np.where(known, dur[prev], 0) + graph.lag[order] + rest
+        self._ready = np.where(known, _EARLIEST, graph.time[order])
+        self._ready[plan.target] = _EARLIEST
+        self._prev, self._carried = prev[leads], step[leads]
+        step[leads] = -_APART
+        self._step = step
+        self._bound = graph.edges.lag[plan.edge] + dur[plan.source] + rest[plan.target]
 
     def solve(self, part: int) -> None:
-        low, high = self._plan.cuts[part], self._plan.cuts[part + 1]
-        first, last = self._plan.edge_cuts[part], self._plan.edge_cuts[part + 1]
-        leads = np.flatnonzero(self._plan.leads[low:high])
-        step = self._step[low:high].copy()
-        ready = self._fixed[low:high].copy()
-        prev = self._prev[low + leads]
-        carried = np.where(prev >= 0, self.time[prev] + step[leads], _EARLIEST)
-        ready[leads] = np.maximum(ready[leads], carried)
-        step[leads] = -_APART
-        total = np.cumsum(step)
-        source, lag = self._plan.source[first:last], self._edge_lag[first:last]
-        target = self._plan.target[first:last] - low
-        lag = lag + self._rest[low:high][target]
-        if self._plan.looped[part]:  # a first guess that is too early
-            self.time[low:high] = _EARLIEST // 2
+        plan = self._plan
+        here = slice(plan.cuts[part], plan.cuts[part + 1])
+        edges = slice(plan.edge_cuts[part], plan.edge_cuts[part + 1])
+        self._carry(slice(plan.lead_cuts[part], plan.lead_cuts[part + 1]))
+        ready, total = self._ready[here], np.cumsum(self._step[here])
+        source, target = plan.source[edges], plan.target[edges] - here.start
+        if not plan.looped[part]:
+            self.time[here] = self._found(ready, total, source, target, self._bound[edges])
+            return
+        self.time[here] = _EARLIEST // 2  # a first guess that is too early
         # Each pass settles a point more at least, unless time stamps lie further apart than lanes.
-        for _ in range(high - low + 1):
-            bound = ready.copy()
-            np.maximum.at(bound, target, self.time[source] + lag)
-            found = total + np.maximum.accumulate(bound - total)
-            settled = not self._plan.looped[part] or np.array_equal(found, self.time[low:high])
-            self.time[low:high] = found
+        for _ in range(len(total) + 1):
+            found = self._found(ready, total, source, target, self._bound[edges])
+            settled = np.array_equal(found, self.time[here])
+            self.time[here] = found
             if settled:
                 return
+
+    def _carry(self, leads: slice) -> None:
+        """Let the first of each lane follow the last one of the parts before."""
+        at, prev = self._plan.leads[leads], self._prev[leads]
+        carried = np.where(prev >= 0, self.time[prev] + self._carried[leads], _EARLIEST)
+        self._ready[at] = np.maximum(self._ready[at], carried)
+
+    def _found(
+        self, ready: Int64s, total: Int64s, source: Int64s, target: Int64s, lag: Int64s
+    ) -> Int64s:
+        """Times of a part, by those of the sources of its edges."""
+        bound = ready.copy()
+        np.maximum.at(bound, target, self.time[source] + lag)
+        bound -= total
+        return total + np.maximum.accumulate(bound, out=bound)

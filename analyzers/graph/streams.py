@@ -90,27 +90,26 @@ def _device_end_before(work: GpuWork, queue: Queue) -> Int64s:
     return found
 
 
-def _end_before(work: GpuWork, queue: Queue) -> Int64s:
+def _end_before(trace: Trace, work: GpuWork) -> Int64s:
     """End of the operation before each on its stream, 0 for the first; shape (operations,)."""
     found = np.zeros(len(work), dtype=np.int64)
-    for mine in queue.streams():
-        rows = np.sort(queue.order[mine])  # the work is in order of start
+    lanes = trace.lane[work.rows]
+    for lane in present(lanes):
+        rows = np.flatnonzero(lanes == lane)  # the work is in order of start
         found[rows[1:]] = work.end[rows[:-1]]
     return found
 
 
-def stream_gap(trace: Trace, work: GpuWork, calls: Launches, queue: Queue) -> int:
+def stream_gap(trace: Trace, work: GpuWork, calls: Launches) -> int:
     """Nanoseconds between operations of a stream that are queued up."""
-    before = _end_before(work, queue)
+    before = _end_before(trace, work)
     launched = np.where(calls.call >= 0, trace.ts[calls.call], work.start)
     gap = work.start - before
     seen = gap[(before - launched > _LAUNCHED_LONG_AGO_NS) & (gap >= 0) & (gap <= MOST_GAP_NS)]
     return int(np.median(seen)) if len(seen) else _USUAL_GAP_NS
 
 
-def event_edges(
-    trace: Trace, work: GpuWork, calls: Launches, points: Points, queue: Queue
-) -> Edges:
+def event_edges(trace: Trace, work: GpuWork, points: Points, queue: Queue, gap: int) -> Edges:
     """Between streams: what the next operation behind a cudaStreamWaitEvent waits for.
 
     Where the trace says which stream waits for which, that is taken; else the operation launched
@@ -131,7 +130,6 @@ def event_edges(
     fits = np.flatnonzero(over.max(axis=1, initial=-1) >= 0)
     found = np.stack((source[fits, over[fits].argmax(axis=1)], target[fits]), axis=1)
     found = np.unique(found, axis=0)
-    gap = stream_gap(trace, work, calls, queue)
     return edges(points.operation[found[:, 0]], points.operation[found[:, 1]], gap, Edge.EVENT)
 
 
