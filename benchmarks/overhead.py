@@ -12,7 +12,7 @@ take their place, as where one lies matters, too.
 `always-on` compares steps between perfkit's profiled windows to the plain loop. `profiled` compares
 steps inside a perfkit window to steps inside a torch.profiler window. Before a turn as many batches
 are taken as a loader's very first, which are timed in full, and not trained on; of its first 200,
-those that follow 30 ms after the last one that was are timed in full, too, and later ones five a
+those that follow 100 ms after the last one that was are timed in full, too, and later ones five a
 second. Windows that slow steps would open are off.
 
 A row's ratio is the median over pairs of the ratio of their mean step times, so it leaves out what
@@ -35,7 +35,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import date
-from itertools import islice, pairwise, takewhile
+from itertools import pairwise, takewhile
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
@@ -67,7 +67,7 @@ inside, or all of it lies below 1, where only the machine can have made a differ
 `python benchmarks/overhead.py --help` says more.
 
 `plain / plain` and `1 % more / plain` check the method: the first has to be 1, the second 1.01.
-The loader makes its batches in the training process, which times one in 30 ms in full; a loader
+The loader makes its batches in the training process, which times one in 100 ms in full; a loader
 with workers leaves that to these.
 """
 TITLES = ["model", "compared", "step, ms", "ratio", "added, us a step", "pairs", "aim"]
@@ -76,8 +76,8 @@ FEWEST_ROUNDS = 6
 MOST_STEPS = 60
 """Of a turn."""
 SKIPPED = 10
-"""Batches before a turn: a loader's first 8 are timed in full, others of its first 200 if 30 ms lie
-between them."""
+"""Batches before a turn: a loader's first 8 are timed in full, others of its first 200 if 100 ms
+lie between them."""
 ORDER = (True, False, False, True)
 """Whether perfkit goes first, in the pairs of a model."""
 _AT_REST = 200
@@ -85,7 +85,7 @@ _AT_REST = 200
 _ACTIVE = MOST_STEPS + 20 + SKIPPED
 """Steps of a window, which do not end with the turn."""
 EPOCH = 1024
-"""Batches, so that the turn of an epoch is as rare as in training."""
+"""Batches, more than a turn takes."""
 WARMUP = 20
 
 
@@ -138,14 +138,10 @@ class Training:
         self._optimizer = torch.optim.AdamW(self._net.parameters(), 1e-4)
         data = torch.utils.data.TensorDataset(size.samples(size.batch * 64))
         order = [i % len(data) for i in range(size.batch * EPOCH)]
-        self._loader = torch.utils.data.DataLoader(data, batch_size=size.batch, sampler=order)
-        self.step_s = statistics.median(timed(self, Loop(self.batches(), nothing), WARMUP))
+        self.loader = torch.utils.data.DataLoader(data, batch_size=size.batch, sampler=order)
+        """Of more batches than a turn has."""
+        self.step_s = statistics.median(timed(self, Loop(iter(self.loader), nothing), WARMUP))
         """Of the plain loop, when it was new."""
-
-    def batches(self) -> Iterator[Any]:
-        """Batches of as many epochs as it takes."""
-        while True:
-            yield from self._loader
 
     def step(self, batch: torch.Tensor) -> None:
         """Train on a batch."""
@@ -168,7 +164,7 @@ def nothing() -> None:
 @contextmanager
 def plain(training: Training) -> Iterator[Loop]:
     """The loop as it is."""
-    yield Loop(training.batches(), nothing)
+    yield Loop(iter(training.loader), nothing)
 
 
 @contextmanager
@@ -181,7 +177,7 @@ def slower(training: Training) -> Iterator[Loop]:
         while time.perf_counter() < end:
             pass
 
-    yield Loop(training.batches(), spin)
+    yield Loop(iter(training.loader), spin)
 
 
 @contextmanager
@@ -191,7 +187,7 @@ def always_on(training: Training) -> Iterator[Loop]:
         tempfile.TemporaryDirectory() as folder,
         perfkit.profile(folder, repeat=0, watch=False) as p,
     ):
-        yield Loop(iter(p.steps(training.batches())), nothing)
+        yield Loop(iter(p.steps(training.loader)), nothing)
 
 
 @contextmanager
@@ -199,7 +195,7 @@ def torch_window(training: Training) -> Iterator[Loop]:
     """Steps inside a torch.profiler window."""
     plan = schedule(wait=0, warmup=2, active=_ACTIVE)
     with profile(activities=[ProfilerActivity.CPU], schedule=plan) as p:
-        yield Loop(training.batches(), p.step)
+        yield Loop(iter(training.loader), p.step)
 
 
 @contextmanager
@@ -209,7 +205,7 @@ def perfkit_window(training: Training) -> Iterator[Loop]:
         tempfile.TemporaryDirectory() as folder,
         perfkit.profile(folder, wait=0, warmup=2, active=_ACTIVE, watch=False) as p,
     ):
-        yield Loop(iter(p.steps(training.batches())), nothing)
+        yield Loop(iter(p.steps(training.loader)), nothing)
 
 
 Mode = Callable[[Training], AbstractContextManager[Loop]]
@@ -362,12 +358,13 @@ def calls(training: Training, skipped: int, **options: Any) -> str:
             found[event] += 1
 
     with tempfile.TemporaryDirectory() as root, perfkit.profile(root, watch=False, **options) as p:
-        batches = islice(training.batches(), skipped + 10)
-        for number, (batch,) in enumerate(p.steps(batches)):
+        for number, (batch,) in enumerate(p.steps(training.loader)):
             counts.append((found["call"], found["c_call"]))
             if number == skipped:
                 sys.setprofile(count)
             training.step(batch)
+            if number == skipped + 10:
+                break
         sys.setprofile(None)
     python, c = (statistics.median(b - a for a, b in pairwise(of))
                  for of in zip(*counts[skipped:], strict=True))  # fmt: skip

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from multiprocessing.sharedctypes import RawValue
 from time import perf_counter_ns
+from types import MethodType
 from typing import Any, Literal, NamedTuple
 from weakref import ref
 
@@ -21,7 +22,7 @@ from perfkit.collectors.fetching import IO, Maker, ProcessIo
 from perfkit.collectors.guard import attempt, guarded
 from perfkit.collectors.loaders import Loader, Loaders, MadeBy, early_batches, standing_ready
 from perfkit.collectors.patches import Patches
-from perfkit.collectors.protocol import Run
+from perfkit.collectors.protocol import Run, Unwatched, unwatched
 from perfkit.collectors.records import RecordFile
 from perfkit.collectors.storage import notice
 from perfkit.collectors.worker import Flag, WorkerStart
@@ -91,6 +92,7 @@ class DataLoaders:
         base, put = torch_loader._BaseDataLoaderIter, self._patches.put
         put(base, "__init__", self._around_init(base.__init__))
         put(base, "__next__", self._around_next(base.__next__, run))
+        run.unwatched.append(functools.partial(self._unwatched, base.__next__))
         loader = torch_loader.DataLoader
         put(loader, "__iter__", self._around_iter(loader.__iter__))
         put(torch_loader._MultiProcessingDataLoaderIter, "_worker_init_fn", _WorkerInit(self))
@@ -108,6 +110,8 @@ class DataLoaders:
         if self._io is not None:
             self._io.close()
         if self._records is not None:
+            for loader in self._loaders.known:
+                self._tell_held(loader)
             self._records.close()
 
     def silence(self) -> None:
@@ -151,12 +155,43 @@ class DataLoaders:
                 if outermost:
                     end_wait(part == "batch")
                 if look is None and part == "batch":
-                    loader.hold(took_ns)
+                    loader.hold(1, took_ns, began_ns)
                 else:
                     self._asked(iterator, loader, look, part, took_ns)
             return batch
 
         return __next__
+
+    def _unwatched(self, next_: Any, iterator: Any) -> Unwatched | None:
+        """While no batch of the iterator is to be told of in full; `next_` is ours.
+
+        Where somebody else has replaced that since, they are to be called.
+        """
+        last, loader = self._last
+        if last() is not iterator or loader is None or type(iterator).__next__ is not next_:
+            return None
+        if perf_counter_ns() >= loader.rests_until_ns:
+            return unwatched(iterator)._replace(until_ns=0)
+        tell = functools.partial(self._told, iterator, loader)
+        return Unwatched(MethodType(next_.__wrapped__, iterator), loader.rests_until_ns, tell)
+
+    @guarded("Watching a DataLoader")
+    def _told(
+        self,
+        iterator: Any,
+        loader: Loader,
+        batches: int,
+        took_ns: int,
+        began_ns: int,
+        end_ns: int | None,
+    ) -> None:
+        """Of waits that nobody has watched."""
+        if not self.active:
+            return
+        if batches:
+            loader.hold(batches, took_ns, began_ns)
+        if end_ns is not None:
+            self._asked(iterator, loader, None, "end", end_ns)
 
     def _around_iter(self, iter_: Callable[[Any], Any]) -> Callable[[Any], Any]:
         @functools.wraps(iter_)
@@ -234,12 +269,15 @@ class DataLoaders:
 
     def _tell(self, loader: Loader, wait: BatchWait) -> None:
         """Write a wait, and before it those held back."""
-        if loader.held:
-            self.record(loader.take_held())
+        self._tell_held(loader)
         self.record(wait)
         loader.told += wait.part == "batch"
         loader.fresh = wait.part != "batch"
         loader.rests_until_ns = 0 if loader.fresh else loader.pace.next_ns
+
+    def _tell_held(self, loader: Loader) -> None:
+        if loader.held:
+            self.record(loader.take_held())
 
     def record(self, record: LoaderInfo | BatchWait | BatchMade) -> None:
         """Write one record."""

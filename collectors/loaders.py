@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from time import perf_counter_ns
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
@@ -45,11 +46,11 @@ class Loader:
         """Whether the next wait is to be told of in full."""
         return self.fresh or self.pace.is_due()
 
-    def hold(self, took_ns: int) -> None:
-        """A wait that took so long has just ended, and is not worth a record of its own."""
+    def hold(self, batches: int, took_ns: int, began_ns: int) -> None:
+        """Waits that are not worth a record of their own; the first began then."""
         if not self.held:
-            self.held_start_ns = time.time_ns() - took_ns
-        self.held += 1
+            self.held_start_ns = time.time_ns() - (perf_counter_ns() - began_ns)
+        self.held += batches
         self.held_ns += took_ns
 
     def take_held(self) -> BatchWait:
@@ -67,7 +68,7 @@ class Loader:
 
 
 class Loaders:
-    """Numbers loaders as they come up, and keeps none of them alive.
+    """Numbers loaders as they come up, and keeps none of torch's alive.
 
     `on_new` gets the facts of each and its dataset.
     """
@@ -77,13 +78,14 @@ class Loaders:
         self._by_loader: WeakKeyDictionary[Any, Loader] = WeakKeyDictionary()
         self._by_iterator: WeakKeyDictionary[Any, Loader] = WeakKeyDictionary()
         self._adopted: dict[tuple[int, int], Loader] = {}
-        self._count = 0
+        self.known: list[Loader] = []
+        """All, in the order of their numbers."""
 
     def bind(self, iterator: Any, loader: Any) -> None:
         """The iterator is being made by the loader."""
         known = self._by_loader.get(loader) or self._adopted.pop(_identity(iterator), None)
         if known is None:
-            known = self._new(loader_info(self._count, iterator, loader), iterator)
+            known = self._new(loader_info(len(self.known), iterator, loader), iterator)
         self._by_loader[loader] = self._by_iterator[iterator] = known
 
     def of(self, iterator: Any) -> Loader:
@@ -93,14 +95,14 @@ class Loaders:
         """
         known = self._by_iterator.get(iterator)
         if known is None:
-            known = self._new(loader_info(self._count, iterator, None), iterator)
+            known = self._new(loader_info(len(self.known), iterator, None), iterator)
             self._by_iterator[iterator] = self._adopted[_identity(iterator)] = known
         return known
 
     def _new(self, info: LoaderInfo, iterator: Any) -> Loader:
-        self._count += 1
+        self.known.append(Loader(info.loader))
         self._on_new(info, iterator._dataset)
-        return Loader(info.loader)
+        return self.known[-1]
 
 
 def _identity(iterator: Any) -> tuple[int, int]:

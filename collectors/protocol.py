@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from perfkit.collectors.records import RecordFile
 from perfkit.model.capture import Sight
@@ -15,6 +16,28 @@ class Wait:
     """The training thread's wait for a batch, which waits inside of it are a part of."""
 
     is_on = False
+
+
+class Unwatched(NamedTuple):
+    """How the training thread asks an iterator for batches while nobody has to watch.
+
+    Instead of each wait, `tell` hears once of all: how many gave a batch, what they took, when the
+    first began (nanoseconds, of `time.perf_counter_ns`), and what the last one took that found the
+    end, None where none did.
+    """
+
+    ask: Callable[[], Any]
+    until_ns: float
+    tell: Callable[[int, int, int, int | None], None]
+
+
+def _nobody(batches: int, took_ns: int, began_ns: int, end_ns: int | None) -> None:
+    """Nobody watches."""
+
+
+def unwatched(iterator: Any) -> Unwatched:
+    """Of an iterator that no collector watches."""
+    return Unwatched(iterator.__next__, inf, _nobody)
 
 
 def _inside() -> bool:
@@ -41,7 +64,8 @@ class Run:
     What stands in `on_phase_end` is called on the training thread as it leaves a phase, with its
     name: "data", "forward", "backward" or "optimizer". While nothing stands there and no profiler
     runs, phases are not told apart, which makes them free. `running_step` gives the number of the
-    step that runs, once another has ended.
+    step that runs, once another has ended. A collector that watches iterators puts a function into
+    `unwatched` that says how one of these is to be asked unwatched, or None.
     """
 
     folder: Path
@@ -56,6 +80,7 @@ class Run:
     wait: Wait = field(default_factory=Wait)
     on_phase_end: list[Callable[[str], None]] = field(default_factory=list)
     running_step: Callable[[], int | None] = _unknown
+    unwatched: list[Callable[[Any], Unwatched | None]] = field(default_factory=list)
 
     def records(self, name: str) -> RecordFile:
         """A file for one kind of records; the caller closes it."""

@@ -16,7 +16,7 @@ from perfkit.collectors.guard import attempt
 _FLUSH_AFTER_S = 1.0
 _FLUSH_AT_RECORDS = 250
 _VERY_FIRST = 8
-_CLOSE_NS = 30_000_000
+_CLOSE_NS = 100_000_000
 """Telling of a batch in full costs some 60 us, which is little of so much."""
 
 _Later = tuple[Callable[..., msgspec.Struct], tuple[Any, ...]]

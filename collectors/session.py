@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
 from threading import get_ident
-from typing import Literal
+from typing import Any, Literal
 
 from perfkit.collectors import watchers
 from perfkit.collectors.folder import CaptureFolder
 from perfkit.collectors.guard import attempt, failed, say_once
 from perfkit.collectors.phases import Phases
-from perfkit.collectors.protocol import Collector, EachSecond, EachStep, Run
+from perfkit.collectors.protocol import Collector, EachSecond, EachStep, Run, Unwatched, unwatched
 from perfkit.collectors.step_clock import StepClock
 from perfkit.collectors.torch_profiler import Reason, TorchProfiler
 from perfkit.collectors.trigger import SignalTrigger
@@ -87,6 +87,7 @@ class Session:
         self.active = False
         self.inside = False
         """Whether a decorated step runs: one inside of it is a part of it."""
+        self._unwatched: list[Callable[[Any], Unwatched | None]] = []
         self.phases = Phases()
         self.clock = StepClock(self.phases)
         self._profiler = TorchProfiler(options.schedule, self._window_ended)
@@ -208,6 +209,7 @@ class Session:
             wait=self.phases.wait,
             on_phase_end=self.phases.on_phase_end,
             running_step=lambda: self.clock.running_step or None,
+            unwatched=self._unwatched,
         )
 
     def _each(self, method: str, *args: object) -> list[Collector]:
@@ -255,6 +257,18 @@ class Session:
         """
         left = 0 if self.phases.looked_at else self._due_step - self.clock.running_step
         return int(min(max(left, 0), _MOST_QUIET))
+
+    def may_be_quiet(self, now_ns: int) -> bool:
+        """Whether quiet steps may go on now."""
+        return now_ns < self.quiet_until_ns and not self.phases.listening()
+
+    def unwatched(self, iterator: Any) -> Unwatched:
+        """How to ask it for batches in quiet steps."""
+        for how in self._unwatched:
+            found = attempt("Watching a loader", how, iterator)
+            if found is not None:
+                return found
+        return unwatched(iterator)
 
     def _end_step(self) -> int:
         phases, step = self.phases, self.clock.running_step
