@@ -19,7 +19,7 @@ ALL_REDUCE = "ncclDevKernel_AllReduce_Sum_f32_RING_LL(ncclDevKernelArgsStorage<4
 BACKWARD = "autograd::engine::evaluate_function: MmBackward0"
 DDP = "DistributedDataParallel.forward"
 REDUCER = "torch.distributed.ddp.reducer::"
-COMPUTE, NCCL = 7, 20
+COMPUTE, NCCL, SECOND_GPU = 7, 20, 21
 STEPS = 6
 MIB = 1 << 20
 _H100 = {"id": 0, "name": "NVIDIA H100 80GB HBM3", "totalGlobalMem": 85_045_477_376,
@@ -136,6 +136,22 @@ def moves_model(us: float) -> Step:
     return step
 
 
+def on_two_gpus(*, in_turn: bool) -> Step:
+    """Half of the layers on each GPU, forward and backward; in turn, or on other micro-batches."""
+
+    def step(program: Program, _: int) -> None:
+        for stream in (COMPUTE, SECOND_GPU, SECOND_GPU, COMPUTE):
+            if in_turn:
+                program.free[stream] = max(program.free.values(), default=0.0)
+            for _ in range(10):
+                program.launch(300.0, stream=stream)
+                if stream == SECOND_GPU:
+                    kernel = program.events[-2]  # behind it stands its operator
+                    kernel["pid"] = kernel["args"]["device"] = 1
+
+    return step
+
+
 def overlapped(program: Program, _: int) -> None:
     """DDP as it should be: large buckets, reduced at 175 GB/s under the backward pass."""
     with program.within(DDP):
@@ -180,6 +196,8 @@ PROGRAMS: dict[str, Callable[[Path], Path]] = {
     "fp32_gradients_hidden": lambda to: written(to, reduces("Float", 600.0, hidden=True)),
     "bf16_gradients_shown": lambda to: written(to, reduces("BFloat16", 2500.0, hidden=False)),
     "data_parallel": lambda to: written(to, moves_model(1500.0)),
+    "layers_on_gpus_in_turn": lambda to: written(to, on_two_gpus(in_turn=True)),
+    "layers_on_gpus_at_once": lambda to: written(to, on_two_gpus(in_turn=False)),
     "ddp_overlapped": lambda to: written(to, overlapped),
     "prompts_among_generations": lambda to: written(to, serves(8.0), mark=None),
     "prompts_in_chunks": lambda to: written(to, serves(1.5), mark=None),
