@@ -11,7 +11,7 @@ import numpy as np
 
 from perfkit.analyzers.graph.binding import path_to
 from perfkit.analyzers.graph.model import Edge, Graph, Point
-from perfkit.analyzers.graph.replay import replay, schedule
+from perfkit.analyzers.graph.replay import length, replay, schedule
 from perfkit.model.cause import CODE, Cause
 from perfkit.model.diagnosis import Replay
 from perfkit.model.trace import Bools, Int64s
@@ -39,13 +39,13 @@ def replay_errors(built: Built, before: Int64s) -> ReplayErrors:
     plan = schedule(graph)
     closed = replay(graph, plan)
     opened = replay(replace(graph, rest=np.where(_is_open(graph), 0, graph.rest)), plan)
-    length = max(_length(graph, graph.time), 1)
+    recorded = max(length(graph, graph.time), 1)
     start = _own_shift((opened - graph.time)[built.operation], built.operation, built.border)
     return ReplayErrors(
-        closed=abs(_length(graph, closed) - length) / length,
-        open=abs(_length(graph, opened) - length) / length,
+        closed=abs(length(graph, closed) - recorded) / recorded,
+        open=abs(length(graph, opened) - recorded) / recorded,
         start_ns=float(start.mean()) if len(start) else 0.0,
-        residual=_rest_on_path(graph, before) / length,
+        residual=_rest_on_path(graph, before) / recorded,
     )
 
 
@@ -110,10 +110,6 @@ def _is_open(graph: Graph) -> Bools:
     found: Bools = graph.kind == Point.OPERATION
     found[graph.edges.target[waits]] = True
     return found
-
-
-def _length(graph: Graph, time: Int64s) -> int:
-    return int((time + graph.dur).max() - time.min()) if len(graph) else 0
 
 
 def _rest_on_path(graph: Graph, before: Int64s) -> int:

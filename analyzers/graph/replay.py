@@ -87,10 +87,12 @@ def _blocks(graph: Graph) -> Int64s:
 
 
 def replay(graph: Graph, plan: Schedule | None = None) -> Int64s:
-    """The time of each point, in nanoseconds; shape (points,).
+    """The time of each point, in nanoseconds; shape (points,). All 0 where they are weeks apart.
 
     `plan` is the schedule of this graph or of one with the same points and edges.
     """
+    if length(graph, graph.time) >= _APART:
+        return np.zeros(len(graph), dtype=np.int64)
     plan = plan or schedule(graph)
     state = _State(graph, plan)
     for part in range(len(plan.cuts) - 1):
@@ -98,6 +100,11 @@ def replay(graph: Graph, plan: Schedule | None = None) -> Int64s:
     times = np.empty(len(graph), dtype=np.int64)
     times[plan.order] = state.time
     return times
+
+
+def length(graph: Graph, time: Int64s) -> int:
+    """Nanoseconds from the first of these times of the points to the end of the last."""
+    return int((time + graph.dur).max()) - int(time.min()) if len(graph) else 0
 
 
 class _State:

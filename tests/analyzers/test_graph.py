@@ -95,6 +95,8 @@ def test_replay_ends_where_damaged_time_stamps_lie_further_apart_than_lanes() ->
         edges=years, repairs=Repairs(0, 0, 0),
     )  # fmt: skip
     assert len(replay(graph)) == 3  # its error is a gate that withholds what it would say
+    weeks = replace(graph, time=np.array([0, 1 << 56, 1 << 62]), edges=years.take(one < 0))
+    assert replay(weeks).tolist() == [0, 0, 0]
 
 
 @quick
