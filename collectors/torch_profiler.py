@@ -104,17 +104,17 @@ class TorchProfiler:
             return
         thread = threading.Thread(
             target=attempt,
-            args=("Compressing a trace", self._pack, trace, window.facts()),
+            args=("Compressing a trace", self._pack, trace, window.facts(), window.unfinished),
             name="perfkit-gzip",
         )
         thread.start()
         self._packing.append(thread)
 
-    def _pack(self, trace: Path, window: Window) -> None:
+    def _pack(self, trace: Path, window: Window, unfinished: int | None) -> None:
         packed = trace.with_name(window.file)
         try:
             with trace.open("rb") as plain, gzip.open(packed, "wb", _COMPRESSION) as target:
-                _copy(plain, target)
+                _copy(plain, target, unfinished)
             packed.replace(trace.parent.with_name(window.file))
         finally:
             shutil.rmtree(trace.parent, ignore_errors=True)
@@ -130,6 +130,8 @@ class _OpenWindow:
         self._reason = reason
         self._steps = 0
         self._trace: Path | None = None
+        self.unfinished: int | None = None
+        """Number of the step that ran as the window was closed before its end."""
         self._scratch = run.folder / f".window{step}.{os.getpid()}"
         on_gpu = bool(_torch().cuda.is_initialized())
         self._profiler = _profiler(run, on_gpu, self._action, self._export)
@@ -155,6 +157,7 @@ class _OpenWindow:
         """Stop; the path of the trace, None where no step was recorded."""
         self._patches.undo()
         if not self.is_done:
+            self.unfinished = self._profiler.step_num
             attempt("Ending ranges", self._end_ranges)
         self._profiler.stop()
         return self._trace
@@ -219,19 +222,25 @@ _OPERATOR, _ANNOTATION = (
 """How Kineto writes the first of an event, on one line or, lately, on several."""
 
 
-def _copy(plain: IO[bytes], target: gzip.GzipFile) -> None:
-    """Phases that were recorded as operators are written as the annotations that they are."""
+def _copy(plain: IO[bytes], target: gzip.GzipFile, unfinished: int | None) -> None:
+    """Phases that were recorded as operators are written as the annotations that they are.
+
+    The mark of an unfinished step is none of a step.
+    """
+    changes = list(zip(_OPERATOR, _ANNOTATION, strict=True))
+    if unfinished is not None:
+        changes.append((f'"ProfilerStep#{unfinished}"'.encode(), f'"{PREFIX}unfinished"'.encode()))
     rest = b""
     while chunk := plain.read(1 << 18):
         events, mark, rest = (rest + chunk).rpartition(b'"ph"')
-        target.write(_as_annotations(events))
+        target.write(_changed(events, changes))
         rest = mark + rest
-    target.write(_as_annotations(rest))
+    target.write(_changed(rest, changes))
 
 
-def _as_annotations(events: bytes) -> bytes:
-    for operator, annotation in zip(_OPERATOR, _ANNOTATION, strict=True):
-        events = events.replace(operator, annotation)
+def _changed(events: bytes, changes: list[tuple[bytes, bytes]]) -> bytes:
+    for old, new in changes:
+        events = events.replace(old, new)
     return events
 
 

@@ -310,7 +310,17 @@ def test_phases_become_annotations_wherever_the_copy_cuts_the_trace(between: byt
     text = b"".join(event % (b"cpu_op", names[i % 3]) for i in range(60_000)) + b"]}"
     packed = io.BytesIO()
     with gzip.GzipFile(fileobj=packed, mode="wb", compresslevel=1) as target:
-        torch_profiler._copy(io.BytesIO(text), target)
+        torch_profiler._copy(io.BytesIO(text), target, None)
     kinds = [b"user_annotation", b"cpu_op", b"user_annotation"]
     wanted = b"".join(event % (kinds[i % 3], names[i % 3]) for i in range(60_000)) + b"]}"
     assert gzip.decompress(packed.getvalue()) == wanted
+
+
+def test_a_step_in_which_the_run_ends_is_no_step_of_the_window(tmp_path: Path) -> None:
+    loop = Loop()
+    with perfkit.profile(tmp_path, wait=0, warmup=1, active=9) as p:
+        for batch in p.steps(batches(6)):
+            loop.turn(batch)
+    assert [(w.first_step, w.steps) for w in rank_file(tmp_path).windows] == [(2, 4)]
+    steps = perfkit.analyze(tmp_path).step_rows
+    assert [row.step for row in steps] == [f"ProfilerStep#{n}" for n in range(2, 6)]
