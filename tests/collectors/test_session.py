@@ -321,6 +321,6 @@ def test_a_step_in_which_the_run_ends_is_no_step_of_the_window(tmp_path: Path) -
     with perfkit.profile(tmp_path, wait=0, warmup=1, active=9) as p:
         for batch in p.steps(batches(6)):
             loop.turn(batch)
-    assert [(w.first_step, w.steps) for w in rank_file(tmp_path).windows] == [(2, 4)]
+    assert [(w.first_step, w.steps) for w in rank_file(tmp_path).windows] == [(1, 5)]
     steps = perfkit.analyze(tmp_path).step_rows
-    assert [row.step for row in steps] == [f"ProfilerStep#{n}" for n in range(2, 6)]
+    assert [row.step for row in steps] == [f"ProfilerStep#{n}" for n in range(1, 6)]
