@@ -134,8 +134,8 @@ class Phases:
 
     def end_wait(self, completed: bool) -> None:
         """The wait is over, with a batch where it was completed."""
+        self.wait.is_on = False  # first: an interrupt may come up in any call
         self.waited_ns += perf_counter_ns() - self._wait_began_ns
-        self.wait.is_on = False
         if self.looked_at:
             self.enter_here("forward" if completed else None)
 
@@ -219,7 +219,9 @@ class OptimizerHooks:
 def _an_optimizer_steps() -> bool:
     """Whether a function of torch.optim.optimizer runs, in any thread."""
     inside = vars(import_module("torch.optim.optimizer"))
-    for innermost in sys._current_frames().values():
+    frames = sys._current_frames()
+    frames[get_ident()] = sys._getframe(1)  # a frame that holds itself keeps all of its callers'
+    for innermost in frames.values():
         frame: FrameType | None = innermost
         while frame is not None:
             if frame.f_globals is inside:

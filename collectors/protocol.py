@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -36,8 +37,8 @@ def _nobody(batches: int, took_ns: int, began_ns: int, end_ns: int | None) -> No
 
 
 def unwatched(iterator: Any) -> Unwatched:
-    """Of an iterator that no collector watches."""
-    return Unwatched(iterator.__next__, inf, _nobody)
+    """Of an iterator that no collector watches; its own `__next__` need not be its class's."""
+    return Unwatched(partial(next, iterator), inf, _nobody)
 
 
 def _inside() -> bool:

@@ -6,12 +6,14 @@ import atexit
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
 from threading import get_ident
 from typing import Any, Literal
+from weakref import WeakSet
 
 from perfkit.collectors import watchers
 from perfkit.collectors.folder import CaptureFolder
@@ -87,6 +89,8 @@ class Session:
         self.active = False
         self.inside = False
         """Whether a decorated step runs: one inside of it is a part of it."""
+        self.quiet: WeakSet[Generator[Any, None, None]] = WeakSet()
+        """Stretches of quiet steps, which tell of their waits as they are closed."""
         self._unwatched: list[Callable[[Any], Unwatched | None]] = []
         self.phases = Phases()
         self.clock = StepClock(self.phases)
@@ -179,6 +183,7 @@ class Session:
         self.active, self.quiet_until_ns = False, 0
         atexit.unregister(self.stop)
         attempt("Closing a range", self.phases.enter, None)
+        attempt("Ending quiet steps", self._end_quiet)
         self._tell()
         self._collectors.reverse()
         self._each("stop")
@@ -269,6 +274,12 @@ class Session:
             if found is not None:
                 return found
         return unwatched(iterator)
+
+    def _end_quiet(self) -> None:
+        """A loop that the user keeps has waits to tell of; that in which this runs cannot end."""
+        for stretch in tuple(self.quiet):
+            with suppress(ValueError):  # it runs
+                stretch.close()
 
     def _end_step(self) -> int:
         phases, step = self.phases, self.clock.running_step
