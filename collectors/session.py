@@ -264,8 +264,9 @@ class Session:
         return int(min(max(left, 0), _MOST_QUIET))
 
     def may_be_quiet(self, now_ns: int) -> bool:
-        """Whether quiet steps may go on now."""
-        return now_ns < self.quiet_until_ns and not self.phases.listening()
+        """Whether quiet steps may go on now, among which other loops may have had theirs."""
+        is_due = now_ns >= self.quiet_until_ns or self.clock.running_step >= self._due_step
+        return not is_due and not self.phases.listening()
 
     def unwatched(self, iterator: Any) -> Unwatched:
         """How to ask it for batches in quiet steps."""

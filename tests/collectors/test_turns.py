@@ -17,7 +17,7 @@ from perfkit.collectors import phases as perfkit_phases
 from perfkit.collectors import steps as perfkit_steps
 from perfkit.collectors.session import current
 from tests.collectors.test_quiet_steps import QUIET, Samples, times, waits
-from tests.collectors.training import step_count
+from tests.collectors.training import rank_file, step_count
 
 torch: Any = pytest.importorskip("torch")
 Steps = Callable[[Iterable[Any]], Iterable[Any]]
@@ -192,6 +192,14 @@ def test_what_steps_returns_is_as_true_as_the_loader_and_can_be_copied(steps: St
     assert bool(steps(number for number in range(3)))
     assert (bool(steps([])), bool(steps([0]))) == (False, True)
     assert list(copy.copy(steps([1, 2]))) == list(copy.deepcopy(steps([1, 2]))) == [1, 2]
+
+
+def test_two_loops_at_once_do_not_pass_the_step_of_a_window(tmp_path: Path) -> None:
+    with perfkit.profile(tmp_path, wait=400, warmup=1, active=1, watch=False) as p:
+        for _ in zip(p.steps(range(400)), p.steps(range(400)), strict=True):
+            time.sleep(1e-4)
+    (window,) = rank_file(tmp_path).windows
+    assert 401 <= window.first_step < 450
 
 
 @pytest.mark.parametrize("timed_by", [perfkit_steps, perfkit_phases], ids=["quiet", "watched"])
