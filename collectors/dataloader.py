@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable
 from importlib.util import find_spec
+from math import inf
 from multiprocessing.sharedctypes import RawValue
 from time import perf_counter_ns
 from types import MethodType
@@ -23,6 +24,7 @@ from perfkit.collectors.guard import attempt, guarded
 from perfkit.collectors.loaders import Loader, Loaders, MadeBy, early_batches, standing_ready
 from perfkit.collectors.patches import Patches
 from perfkit.collectors.protocol import Run, Unwatched, unwatched
+from perfkit.collectors.ranges import listener
 from perfkit.collectors.records import RecordFile
 from perfkit.collectors.storage import notice
 from perfkit.collectors.worker import Flag, WorkerStart
@@ -66,6 +68,9 @@ class DataLoaders:
         self._live: Flag | None = None
         self._io: ProcessIo | None = None
         self._owner = os.getpid()
+        self._profiler_runs: Callable[[], bool] = bool
+        self._profiled = False
+        """Whether a profiler ran as the last step ended."""
 
     def sight(self) -> Sight:
         """Waits and batches; without /proc/self/io not what reading them cost."""
@@ -84,7 +89,7 @@ class DataLoaders:
         """Replace the methods of torch's loader classes. Loops already running are watched too."""
         from torch.utils.data import dataloader as torch_loader
 
-        self._run, self._owner = run, os.getpid()
+        self._run, self._owner, self._profiler_runs = run, os.getpid(), listener()
         self._records = run.records("dataloader")
         self._live = RawValue("b", 1)
         self.active = True
@@ -96,6 +101,15 @@ class DataLoaders:
         loader = torch_loader.DataLoader
         put(loader, "__iter__", self._around_iter(loader.__iter__))
         put(torch_loader._MultiProcessingDataLoaderIter, "_worker_init_fn", _WorkerInit(self))
+
+    def step(self, step: int) -> float:
+        """A profiled window needs a wait that is told of in full, to know its batches by."""
+        records = self._profiler_runs()
+        if records and not self._profiled:
+            for loader in self._loaders.known:
+                loader.tell_next()
+        self._profiled = records
+        return inf
 
     def stop(self) -> None:
         """Put torch's methods back, and tell the workers that still run."""

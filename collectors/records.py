@@ -16,7 +16,7 @@ from perfkit.collectors.guard import attempt
 _FLUSH_AFTER_S = 1.0
 _FLUSH_AT_RECORDS = 250
 _VERY_FIRST = 8
-_CLOSE_NS = 100_000_000
+_CLOSE_NS = 30_000_000
 """Telling of a batch in full costs some 60 us, which is little of so much."""
 
 _Later = tuple[Callable[..., msgspec.Struct], tuple[Any, ...]]
@@ -112,8 +112,11 @@ class Pace:
     ones at a rate.
     """
 
-    def __init__(self, first: int = 200, per_second: float = 5.0) -> None:
+    def __init__(
+        self, first: int = 200, per_second: float = 5.0, close_ns: int | None = None
+    ) -> None:
         self._first, self._period_ns = first, round(1e9 / per_second)
+        self._close_ns = _CLOSE_NS if close_ns is None else close_ns
         self._through = 0
         self.next_ns = 0
         """When the next one goes through, on the clock of `time.perf_counter_ns`."""
@@ -132,7 +135,9 @@ class Pace:
             return False
         self._through += 1
         if self._through >= _VERY_FIRST:
-            self.next_ns = now + (_CLOSE_NS if self._through < self._first else self._period_ns)
+            self.next_ns = now + (
+                self._close_ns if self._through < self._first else self._period_ns
+            )
         return True
 
 

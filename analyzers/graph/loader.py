@@ -10,7 +10,7 @@ import numpy as np
 from perfkit.analyzers.graph.model import Edge, Edges
 from perfkit.analyzers.graph.points import Points
 from perfkit.analyzers.graph.streams import edges
-from perfkit.analyzers.graph.workers import Made, delivery, made_for
+from perfkit.analyzers.graph.workers import SAME_MOMENT_NS, Made, delivery, made_for
 from perfkit.analyzers.host import Host
 from perfkit.analyzers.intervals import spans
 from perfkit.analyzers.names import matching
@@ -21,6 +21,7 @@ _READY_NS = 200_000
 """A batch that was ready is handed over within this."""
 _PREFETCH = 2
 """Batches that are asked of a worker ahead, unless told otherwise (torch.utils.data)."""
+_TWICE, _MUCH_LONGER = 2, 3
 _SETS_THE_PACE = 0.9
 """Of the batches late: the time between them is that which the loader needs."""
 
@@ -63,7 +64,7 @@ def batches(host: Host, main: int) -> Batches:
     rows = host.rows[mine][matching(host.trace, _WORKERS)[host.trace.name[host.rows[mine]]]]
     start, end = spans(host.trace, rows)
     made = made_for(host.trace, start, end)
-    late = end - start > _READY_NS
+    late = (end - start > _READY_NS) & ~_stood_ready(start, end, delivery(host.trace))
     pace = Pace(end, delivery(host.trace), bool(late.sum() < _SETS_THE_PACE * len(late)))
     if made is None:
         some = _with_anchor(late)
@@ -71,6 +72,18 @@ def batches(host: Host, main: int) -> Batches:
     late[:] = False
     late[made.taken] = made.end > start[made.taken]
     return Batches(start, end, late, made, pace)
+
+
+def _stood_ready(start: Int64s, end: Int64s, deliver_ns: float | None) -> Bools:
+    """Batches that workers who make them as fast as records say had time for, twice.
+
+    Taking one over then takes as long as it usually does; one that takes much longer was late.
+    """
+    if deliver_ns is None or not len(start):
+        return np.zeros(len(start), dtype=np.bool_)
+    had_time = np.diff(end, prepend=end[:1] - 2**62) >= _TWICE * deliver_ns
+    usual = float(np.median(end - start))
+    return np.asarray(had_time & (end - start <= _MUCH_LONGER * usual))
 
 
 def _with_anchor(late: Bools) -> Int64s:
@@ -122,5 +135,16 @@ def set_lags(lag: Int64s, points: Points, arrivals: Int64s, work: Int64s, batche
     before = batches.start[waits] - points.time[points.prev[late]]
     lag[late] = np.maximum(before, 0)
     begins = work[0::2]
-    begins = begins[points.prev[begins] >= 0]
-    lag[begins] = lag[begins].min(initial=np.iinfo(np.int64).max)
+    follows = points.prev[begins] >= 0
+    busy = begins[follows & ~_waited_for_a_place(batches)]
+    # Between two batches, where it waits for nothing; a worker that always waits needs no time.
+    lag[begins[follows]] = lag[busy].min() if len(busy) else 0
+
+
+def _waited_for_a_place(batches: Batches) -> Bools:
+    """Whether each batch was begun as soon as its place in the queue was free; shape (made,)."""
+    made = batches.made
+    if made is None:
+        return np.empty(0, dtype=np.bool_)
+    freed = np.where(made.freed >= 0, np.append(batches.end, 0)[made.freed], 0)
+    return np.asarray((made.freed >= 0) & (made.start - freed <= SAME_MOMENT_NS))

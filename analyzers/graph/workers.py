@@ -8,7 +8,7 @@ import numpy as np
 
 from perfkit.model.trace import Int64s, Trace, WorkerBatches
 
-_SAME_MOMENT_NS = 2_000_000
+SAME_MOMENT_NS = 2_000_000
 """Clocks of records and traces, and of two processes, agree within this."""
 _NEVER = np.iinfo(np.int64).min
 
@@ -55,7 +55,7 @@ def made_for(trace: Trace, asked: Int64s, taken: Int64s) -> Made | None:
     freed = np.maximum(np.arange(len(asked)) - told.workers * told.prefetch, -1)
     free = np.where(freed >= 0, taken[freed], _NEVER)
     start, end = told.start[row] - late, told.end[row] - late
-    if late > _SAME_MOMENT_NS or (free > start + _SAME_MOMENT_NS).any():
+    if late > SAME_MOMENT_NS or (free > start + SAME_MOMENT_NS).any():
         return None
     start = np.maximum(start, np.maximum(free, trace.ts.min()))
     order = np.lexsort((number, told.worker[row]))
@@ -70,7 +70,7 @@ def _number_of_first(told: WorkerBatches, asked: Int64s) -> int | None:
     before, after = np.maximum(after - 1, 0), np.minimum(after, len(asked) - 1)
     near = np.abs(asked[before] - told.asked_at) < np.abs(asked[after] - told.asked_at)
     which = np.where(near, before, after)
-    same = np.abs(asked[which] - told.asked_at) <= _SAME_MOMENT_NS
+    same = np.abs(asked[which] - told.asked_at) <= SAME_MOMENT_NS
     first = np.unique((told.asked_batch - which)[same])
     return int(first[0]) if len(first) == 1 else None
 

@@ -13,6 +13,7 @@ _KEEPS_UP = 0.5  # batches are delivered in this part of the time that a step ta
 _COMFORTABLY = 0.8
 _STANDS_READY = 1.0
 _MOST_OF_IT = 0.5
+_HANDOVER_US = 2000.0  # a batch through a queue and shared memory; 1 to 2 ms of small tensors
 _PREFETCH = 2  # torch's own, where workers are
 _DEEPEST = 16  # batches a worker: beyond it the queue costs more memory than it saves time
 _TORCH = "torch.utils.data.DataLoader"
@@ -44,7 +45,7 @@ def hands_over(loader: LoaderFacts | None) -> bool:
     if (loader.out_of_turn_share or 0.0) >= _MOST_OF_IT:  # the one in turn does not stand ready
         return False
     in_time = (loader.deliver_us or 0.0) <= _KEEPS_UP * (loader.use_us or 0.0)
-    return in_time and loader.deliver_us is not None and (loader.ready or 0.0) >= _STANDS_READY
+    return in_time and (loader.ready or 0.0) >= _STANDS_READY
 
 
 def batches_per_step(diagnosis: Diagnosis, loader: LoaderFacts) -> float:
@@ -88,7 +89,7 @@ def loader_facts(loader: LoaderFacts) -> list[Evidence]:
 
 def _pace(loader: LoaderFacts) -> list[Evidence]:
     if loader.make_us is None or loader.deliver_us is None:
-        return []
+        return _of_unseen_workers(loader)
     who = plural(loader.num_workers, "worker") if loader.num_workers else "the training process"
     collated = f", {time_us(loader.collate_us)} of it collating" if loader.collate_us else ""
     use = f"; the step could take one every {time_us(loader.use_us)}" if loader.use_us else ""
@@ -100,6 +101,16 @@ def _pace(loader: LoaderFacts) -> list[Evidence]:
         f"deliver one every {time_us(loader.deliver_us)}{use}{ready}"
     )
     return [fact(said, loader.deliver_us, "us/batch")]
+
+
+def _of_unseen_workers(loader: LoaderFacts) -> list[Evidence]:
+    if not loader.num_workers or loader.ready is None:
+        return []
+    said = (
+        f"{count(loader.ready)} stood ready when asked for; nothing is known of how "
+        f"{plural(loader.num_workers, 'worker')} made them, for they started before the run"
+    )
+    return [fact(said, loader.ready, "batches")]
 
 
 def _reads(loader: LoaderFacts) -> list[Evidence]:
@@ -122,9 +133,21 @@ def loader_remedy(loader: LoaderFacts, on_gpu: bool) -> Remedy | None:
         return _keep_workers()
     if loader.bound == "cold cache":
         return _warm()
-    if not loader.num_workers and loader.make_us is not None:
-        return _give_workers(loader, on_gpu)
-    return _faster(loader)
+    if loader.make_us is None:
+        return _look_first(loader) if loader.num_workers else None
+    return _faster(loader) if loader.num_workers else _give_workers(loader, on_gpu)
+
+
+def _look_first(loader: LoaderFacts) -> Remedy:
+    return Remedy(
+        text=(
+            f"{plural(loader.num_workers or 0, 'worker')} started before the run, so nothing tells "
+            "what holds them up: begin the run before the loop asks the loader for its first "
+            "batch, and record again; more workers or cheaper batches are a guess until then."
+        ),
+        snippet="with perfkit.profile(...) as p:\n    for batch in p.steps(loader): ...",
+        applies_to="perfkit",
+    )
 
 
 def _take_over(on_gpu: bool) -> Remedy:
@@ -179,10 +202,12 @@ def _give_workers(loader: LoaderFacts, on_gpu: bool) -> Remedy:
     wanted, pinned = _wanted(loader, needed), " pin_memory=True," if on_gpu else ""
     enough = _enough(loader, wanted, needed)
     also = f", and {_cheaper(loader)}" if wanted < needed else ""
+    quick = (loader.make_us or 0.0) < _HANDOVER_US
+    yet = " Taking a batch over from a worker may take as long as making one here: measure both."
     return Remedy(
         text=(
             "Batches are made in the training process (num_workers=0): let workers make them; "
-            f"num_workers={wanted} {enough}{also}."
+            f"num_workers={wanted} {enough}{also}.{yet * quick}"
         ),
         snippet=(
             f"DataLoader(dataset, batch_size=..., num_workers={wanted},{pinned}\n"

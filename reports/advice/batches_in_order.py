@@ -45,6 +45,8 @@ def check(diagnosis: Diagnosis) -> Advice | None:
     loader = main_loader(diagnosis)
     if loader is None or not loader.out_of_turn_share or loader.in_order is False:
         return None
+    if loader.longest_make_us is None:  # nobody saw the workers: taking over may take as long
+        return None
     one_is_slow = loader.workers is not None and loader.workers.slowest is not None
     if (loader.num_workers or 0) < _FEWEST_WORKERS or one_is_slow or not outlasts_queue(loader):
         return None

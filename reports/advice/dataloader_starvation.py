@@ -123,8 +123,9 @@ def _by_name(loader: str | None) -> Remedy:
     if loader and "MultiProcessing" in loader:
         return Remedy(
             text=(
-                "The workers make batches more slowly than the step uses them: give the loader "
-                "more workers (up to the job's cores), or make __getitem__ and collate_fn cheaper."
+                "The next batch comes late from the workers: give the loader more workers (up to "
+                "the job's cores), or make __getitem__ and collate_fn cheaper; a run recorded with "
+                "perfkit tells which."
             ),
             snippet="DataLoader(dataset, ..., num_workers=2 * now, prefetch_factor=4)",
             applies_to="torch.utils.data.DataLoader",

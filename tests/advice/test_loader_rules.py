@@ -151,10 +151,29 @@ def test_a_late_batch_is_charged_its_share_and_told_with_numbers() -> None:
     assert "prefetch_factor=11" in found.remedy.text
 
 
-@pytest.mark.parametrize("longest", [None, 4_000_000.0])
-def test_no_queue_is_named_that_would_not_help(longest: float | None) -> None:
-    text = found_of(late(0.5, longest_make_us=longest), "batches-in-order").remedy.text
+def test_no_queue_is_named_that_would_not_help() -> None:
+    text = found_of(late(0.5, longest_make_us=4_000_000.0), "batches-in-order").remedy.text
     assert "prefetch_factor" not in text
+
+
+UNSEEN: dict[str, Any] = dict.fromkeys((
+    "make_us", "fetch_us", "collate_us", "deliver_us", "workers_needed", "longest_make_us",
+    "workers", "bound", "reason",
+))  # fmt: skip
+
+
+def test_of_workers_that_nobody_saw_no_pace_is_told() -> None:
+    case = late(0.5, ready=0.2, **UNSEEN)
+    assert [f.code for f in advise(case).findings] == ["dataloader-starvation"]
+    found = found_of(case, "dataloader-starvation")
+    assert "started before the run" in found.remedy.text
+    assert "num_workers" not in f"{found.remedy.snippet} {found.remedy.text}"
+
+
+def test_batches_of_unseen_workers_that_stand_ready_are_handed_over() -> None:
+    found = found_of(late(0.1, ready=3.5, **UNSEEN), "dataloader-starvation")
+    assert "Batches stand ready in time" in found.remedy.text
+    assert any("3.5 stood ready" in line.text for line in found.evidence)
 
 
 def test_crowded_threads_are_told_by_number() -> None:
@@ -219,3 +238,12 @@ def test_facts_of_workers_survive_json() -> None:
     again = Diagnosis.from_json(case.to_json())
     assert again.run is not None
     assert msgspec.structs.asdict(again.run.loaders[0])["workers"] == crew(**SLOW)
+
+
+@pytest.mark.parametrize(("make_us", "is_quick"), [(500.0, True), (20_000.0, False)])
+def test_batches_that_are_made_quickly_may_be_handed_over_no_faster(
+    make_us: float, is_quick: bool
+) -> None:
+    case = reads(of=loader(num_workers=0, make_us=make_us, bound=None), wait_us=WAIT_US)
+    text = found_of(case, "dataloader-starvation").remedy.text
+    assert ("measure both" in text) is is_quick

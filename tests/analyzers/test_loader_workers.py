@@ -22,12 +22,14 @@ from perfkit.trace import open_trace
 from perfkit.trace.capture_batches import worker_batches
 from perfkit.trace.capture_records import Records
 from sample_traces.simulator import Simulated, inject, write, write_capture
+from tests.analyzers.programs import host, trace_of
 from tests.captures import as_read
 
 RECORDED = Path(__file__).parents[2] / "sample_traces" / "recorded" / "cpu"
 FIXES = ("kernels=2", "kernels:gemm=2", "host=2")
 HIDDEN = {"busy_workers": 1.0}
 MS = 1_000_000
+MULTI = "enumerate(DataLoader)#_MultiProcessingDataLoaderIter.__next__"
 
 
 @pytest.fixture(scope="module")
@@ -237,3 +239,43 @@ def test_a_worker_whose_first_batch_of_the_pass_is_not_recorded_is_left_out(seen
     ]
     found = worker_batches(within(seen.trace), some)
     assert found is not None and set(found.worker.tolist()) == {0}
+
+
+def handing_over(batches: WorkerBatches | None, slow: int = -1) -> Facts:
+    """Twenty steps of 40 ms, in which taking a batch over from workers takes 1 ms."""
+    events = []
+    for n in range(20):
+        at, took = 1000.0 + 40_000 * n, 30_000.0 if n == slow else 1000.0
+        events += [
+            host(f"ProfilerStep#{n}", at, 40_000.0, "user_annotation"),
+            host(MULTI, at, took, "user_annotation"),
+            host("aten::mm", at + took, 39_000.0 - took),
+        ]
+    trace = trace_of(events)
+    return facts_of(replace(trace, info=replace(trace.info, batches=batches)))
+
+
+def data_edges(facts: Facts) -> int:
+    return int(np.count_nonzero(facts.built.graph.edges.kind == Edge.DATA))
+
+
+def test_batches_that_workers_had_time_for_are_handed_over() -> None:
+    quick = told(batch=np.arange(100, 120))  # records of other batches: workers need 2 ms
+    assert data_edges(handing_over(None)) == 19
+    assert data_edges(handing_over(quick)) == 0
+    assert data_edges(handing_over(quick, slow=9)) == 1  # that one was late all the same
+    slow = replace(quick, end=quick.start + 70 * MS)
+    assert data_edges(handing_over(slow)) == 19
+
+
+def test_workers_that_always_wait_for_a_place_need_no_time_between_batches() -> None:
+    number = np.arange(20)
+    start = (2 + 40 * (number - 4)) * MS + MS // 3  # as soon as the fourth before it was taken
+    batches = WorkerBatches(
+        number, number % 2, start, start + MS, number, (1 + 40 * number) * MS, workers=2, prefetch=2
+    )
+    facts = handing_over(batches)
+    graph, lanes = facts.built.graph, len(facts.trace.lanes)
+    begins = np.flatnonzero((graph.lane >= lanes) & (graph.prev >= 0))[::2]
+    assert len(begins) > 10
+    assert set(graph.lag[begins].tolist()) <= {0, MS}  # 79 ms if their waiting were their own

@@ -19,7 +19,7 @@ from torch.utils.data import ConcatDataset, DataLoader, Subset
 from torch.utils.data import dataloader as torch_loader
 from torch.utils.data._utils import fetch as torch_fetch
 
-from perfkit.collectors import fetching
+from perfkit.collectors import fetching, loaders
 from perfkit.collectors import records as perfkit_records
 from perfkit.collectors.dataloader import DataLoaders
 from perfkit.collectors.dataset_paths import dataset_paths
@@ -88,6 +88,7 @@ def test_batches_are_the_same_bit_for_bit_and_all_are_recorded(
     options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(perfkit_records, "_CLOSE_NS", 0)
+    monkeypatch.setattr(loaders, "_CLOSE_NS", 0)
     options = (
         {"multiprocessing_context": "fork", **options} if "num_workers" in options else options
     )

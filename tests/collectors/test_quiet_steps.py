@@ -13,7 +13,7 @@ import pytest
 import perfkit
 from perfkit.collectors.session import current
 from perfkit.model.capture import BatchWait, StepTimes
-from tests.collectors.training import records, step_count
+from tests.collectors.training import rank_file, records, step_count
 
 torch: Any = pytest.importorskip("torch")
 QUIET = 305
@@ -174,3 +174,13 @@ def test_who_else_stands_before_a_loaders_batches_is_asked(
         monkeypatch.undo()
     assert len(asked) == QUIET + 11
     assert waits(tmp_path)[:2] == (QUIET + 10, ["start", "end"])
+
+
+def test_a_window_has_a_wait_that_is_told_of_in_full(tmp_path: Path) -> None:
+    loader = torch.utils.data.DataLoader(Samples(60), batch_size=None)
+    with perfkit.profile(tmp_path, wait=30, warmup=1, active=5, repeat=1, watch=False) as p:
+        for _ in p.steps(loader):
+            time.sleep(0.002)
+    (window,) = rank_file(tmp_path).windows
+    single = [w.batch for w in records(tmp_path, BatchWait) if w.batches == 1]
+    assert any(window.first_step <= batch < window.first_step + 5 for batch in single)

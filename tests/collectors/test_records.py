@@ -142,10 +142,10 @@ def test_a_pace_lets_all_through_and_then_some(monkeypatch: pytest.MonkeyPatch) 
     pace = Pace(first=50, per_second=5.0)
     passed = []
     for i in range(1050):
-        now[0] = i * 110_000_000
+        now[0] = i * 40_000_000
         passed.append(pace.is_due())
     assert all(passed[:50])
-    assert 498 <= sum(passed[50:]) <= 501
+    assert 198 <= sum(passed[50:]) <= 201
 
 
 def test_a_pace_lets_few_through_that_follow_each_other_closely(
@@ -159,4 +159,4 @@ def test_a_pace_lets_few_through_that_follow_each_other_closely(
         now[0] = i * 1_000_000
         passed.append(pace.is_due())
     assert all(passed[:8])
-    assert 29 <= sum(passed[8:]) <= 31
+    assert 98 <= sum(passed[8:]) <= 101
