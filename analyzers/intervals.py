@@ -107,6 +107,18 @@ def split(start: Int64s, end: Int64s, cuts: Int64s) -> tuple[Int64s, Int64s, Int
     return starts, ends, parent
 
 
+def split_any(start: Int64s, end: Int64s, cuts: Int64s) -> tuple[Int64s, Int64s, Int64s]:
+    """The same of intervals that may overlap, in any order, which takes two searches."""
+    low = np.searchsorted(cuts, start, side="right")
+    count = np.maximum(np.searchsorted(cuts, end, side="left") - low, 0) + 1
+    parent = np.repeat(np.arange(len(start)), count)
+    starts, ends = start[parent], end[parent]
+    later = 1 + np.flatnonzero(parent[1:] == parent[:-1])  # parts that a cut begins
+    nth = later - (np.cumsum(count) - count)[parent[later]]
+    starts[later] = ends[later - 1] = cuts[low[parent[later]] + nth - 1]
+    return starts, ends, parent
+
+
 def _non_empty(start: Int64s, end: Int64s) -> Intervals:
     keep = end > start
     return Intervals(np.asarray(start[keep], dtype=np.int64), np.asarray(end[keep], dtype=np.int64))

@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from perfkit.analyzers.intervals import distinct
+from perfkit.analyzers.intervals import distinct, split_any
 from perfkit.analyzers.names import used
 from perfkit.analyzers.nesting import Nesting, nested
 from perfkit.analyzers.rows import present
@@ -148,22 +148,10 @@ def _most_of(frames: Nesting, start: Int64s, end: Int64s) -> Int64s:
 
 def _filling(frames: Nesting, start: Int64s, end: Int64s) -> Int64s:
     edges = distinct(np.concatenate((frames.start, frames.end)))
-    starts, ends, parent = _cut(start, end, edges)
+    starts, ends, parent = split_any(start, end, edges)
     labels = int(frames.path.max()) + 2
     keys, inverse = np.unique(parent * labels + frames.at(starts) + 1, return_inverse=True)
     weight = np.bincount(inverse, ends - starts)
     order = np.lexsort((-weight, keys // labels))  # every interval has at least one part
     first = order[np.diff(keys[order] // labels, prepend=-1) > 0]
     return np.asarray(keys[first] % labels - 1, dtype=np.int64)
-
-
-def _cut(start: Int64s, end: Int64s, edges: Int64s) -> tuple[Int64s, Int64s, Int64s]:
-    """As `intervals.split`, but of intervals that may overlap, in any order."""
-    low = np.searchsorted(edges, start, side="right")
-    count = np.maximum(np.searchsorted(edges, end, side="left") - low, 0) + 1
-    parent = np.repeat(np.arange(len(start)), count)
-    starts, ends = start[parent], end[parent]
-    later = 1 + np.flatnonzero(parent[1:] == parent[:-1])  # parts that an edge begins
-    nth = later - (np.cumsum(count) - count)[parent[later]]
-    starts[later] = ends[later - 1] = edges[low[parent[later]] + nth - 1]
-    return starts, ends, parent

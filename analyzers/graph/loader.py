@@ -21,7 +21,10 @@ _READY_NS = 200_000
 """A batch that was ready is handed over within this."""
 _PREFETCH = 2
 """Batches that are asked of a worker ahead, unless told otherwise (torch.utils.data)."""
-_TWICE, _MUCH_LONGER = 2, 3
+_TIME_TO_SPARE = 2
+"""Times as long as a batch takes the loader: then one stood ready."""
+_MUCH_LONGER = 3
+"""Times the usual wait: a batch that was late, such as one of a slow file."""
 _SETS_THE_PACE = 0.9
 """Of the batches late: the time between them is that which the loader needs."""
 
@@ -81,7 +84,7 @@ def _stood_ready(start: Int64s, end: Int64s, deliver_ns: float | None) -> Bools:
     """
     if deliver_ns is None or not len(start):
         return np.zeros(len(start), dtype=np.bool_)
-    had_time = np.diff(end, prepend=end[:1] - 2**62) >= _TWICE * deliver_ns
+    had_time = np.diff(end, prepend=end[:1] - 2**62) >= _TIME_TO_SPARE * deliver_ns
     usual = float(np.median(end - start))
     return np.asarray(had_time & (end - start <= _MUCH_LONGER * usual))
 

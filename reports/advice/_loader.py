@@ -108,7 +108,7 @@ def _of_unseen_workers(loader: LoaderFacts) -> list[Evidence]:
         return []
     said = (
         f"{count(loader.ready)} stood ready when asked for; nothing is known of how "
-        f"{plural(loader.num_workers, 'worker')} made them, for they started before the run"
+        f"{plural(loader.num_workers, 'worker')} made them, as where they started before the run"
     )
     return [fact(said, loader.ready, "batches")]
 
@@ -141,9 +141,9 @@ def loader_remedy(loader: LoaderFacts, on_gpu: bool) -> Remedy | None:
 def _look_first(loader: LoaderFacts) -> Remedy:
     return Remedy(
         text=(
-            f"{plural(loader.num_workers or 0, 'worker')} started before the run, so nothing tells "
-            "what holds them up: begin the run before the loop asks the loader for its first "
-            "batch, and record again; more workers or cheaper batches are a guess until then."
+            f"Nothing tells what holds {plural(loader.num_workers or 0, 'worker')} up, as where "
+            "they started before the run: begin the run before the loop asks the loader for its "
+            "first batch, and record again; more workers or cheaper batches are a guess until then."
         ),
         snippet="with perfkit.profile(...) as p:\n    for batch in p.steps(loader): ...",
         applies_to="perfkit",

@@ -166,7 +166,7 @@ def test_of_workers_that_nobody_saw_no_pace_is_told() -> None:
     case = late(0.5, ready=0.2, **UNSEEN)
     assert [f.code for f in advise(case).findings] == ["dataloader-starvation"]
     found = found_of(case, "dataloader-starvation")
-    assert "started before the run" in found.remedy.text
+    assert "they started before the run" in found.remedy.text
     assert "num_workers" not in f"{found.remedy.snippet} {found.remedy.text}"
 
 

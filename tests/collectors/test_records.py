@@ -136,27 +136,20 @@ def test_a_document_is_the_old_one_or_the_new_one(
     assert [p.name for p in tmp_path.iterdir()] == ["capture.json"]
 
 
-def test_a_pace_lets_all_through_and_then_some(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [0]
-    monkeypatch.setattr(time, "perf_counter_ns", lambda: now[0])
-    pace = Pace(first=50, per_second=5.0)
-    passed = []
-    for i in range(1050):
-        now[0] = i * 40_000_000
-        passed.append(pace.is_due())
-    assert all(passed[:50])
-    assert 198 <= sum(passed[50:]) <= 201
-
-
-def test_a_pace_lets_few_through_that_follow_each_other_closely(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    ("first", "apart_ms", "count", "all_of", "then"),
+    [(50, 40, 1050, 50, 200), (200, 1, 3008, 8, 100)],
+    ids=["all of the first, then five a second", "few that follow each other closely"],
+)
+def test_a_pace_lets_the_very_first_through_and_then_some(
+    monkeypatch: pytest.MonkeyPatch, first: int, apart_ms: int, count: int, all_of: int, then: int
 ) -> None:
     now = [0]
     monkeypatch.setattr(time, "perf_counter_ns", lambda: now[0])
-    pace = Pace(first=200, per_second=5.0)
+    pace = Pace(first=first, per_second=5.0)
     passed = []
-    for i in range(3008):
-        now[0] = i * 1_000_000
+    for i in range(count):
+        now[0] = i * apart_ms * 1_000_000
         passed.append(pace.is_due())
-    assert all(passed[:8])
-    assert 98 <= sum(passed[8:]) <= 101
+    assert all(passed[:all_of])
+    assert then - 2 <= sum(passed[all_of:]) <= then + 1
